@@ -1,0 +1,1 @@
+//! One story that every store must pass, told through the trait alone.
