@@ -77,7 +77,8 @@ pub enum Change {
 #[derive(Clone, Debug)]
 pub enum Restored {
     Board(Box<Board>),
-    /// With its old number; the flag says that it was deleted.
+    /// With its old number; the flag says that it was deleted. A task given again replaces the earlier one, and tasks may
+    /// refer to others that come later.
     Tasks(Vec<(Task, bool)>),
     /// With their old numbers, one log, rising.
     Events {

@@ -15,7 +15,7 @@ pub use commit::{Answer, Change, Claim, Commit, Committed, Restored, UNANSWERED_
 use kanvoy_domain::event::{Log, Seq};
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
-use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber};
+use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
 pub use query::{
     Blocker, BoardRow, Edge, EdgeKind, EventQuery, Kinds, Order, Page, StoredEvent, TaskQuery, TaskRow, WhichTasks,
 };
@@ -43,6 +43,8 @@ pub trait Store: Send + Sync + 'static {
     async fn board_of_column(&self, column: ColumnId) -> Result<Option<BoardRow>, StoreError>;
 
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError>;
+    /// A task that was deleted and not purged.
+    async fn deleted_task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
     async fn task_numbered(&self, board: BoardId, number: TaskNumber) -> Result<Option<TaskRow>, StoreError>;
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<TaskRow>, StoreError>;
     /// Which of these ids are tasks of the board that can be seen.
@@ -60,6 +62,8 @@ pub trait Store: Send + Sync + 'static {
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
     /// The last `seq` of a log; 0 when it is empty or unknown.
     async fn head(&self, log: Log) -> Result<Seq, StoreError>;
+    /// The last `seq` of a log among the events older than this moment; 0 when there is none.
+    async fn seq_before(&self, log: Log, moment: Timestamp) -> Result<Seq, StoreError>;
     /// The last `seq` of every log there is, those of deleted boards left out.
     async fn heads(&self) -> Result<Vec<(Log, Seq)>, StoreError>;
 

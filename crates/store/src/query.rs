@@ -9,6 +9,10 @@ use kanvoy_domain::{Board, BoardId, ColumnId, Priority, State, Task, TaskId, Tas
 pub struct BoardRow {
     pub board: Board,
     pub head_seq: Seq,
+    /// The oldest event that retention has left.
+    pub first_seq: Seq,
+    /// The number that the next task gets.
+    pub next_number: TaskNumber,
 }
 
 /// A task with what it waits for.
