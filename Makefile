@@ -5,17 +5,13 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help run setup build release test check fmt lint bench audit gen docs clean
 
-# Where the board of `make run` keeps its data, and where it listens.
-export KANVOY_DATA_DIR ?= $(CURDIR)/.kanvoy
-export KANVOY_LISTEN ?= 127.0.0.1:8080
-
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 ##@ Use it
-run: setup ## build it, serve a demo board in the foreground and print the link to open
+run: setup ## build it, serve a demo board (data in .kanvoy) and print the link to open
 	@docker/scripts/run
 build: ## a debug build of the one binary: target/debug/kanvoy
 	cargo build --locked -p kanvoy
