@@ -65,16 +65,6 @@ struct Envelope<'a> {
     kind: &'a str,
     #[serde(default)]
     task_id: Option<TaskId>,
-    #[serde(default)]
-    data: Bounds,
-}
-
-/// Of a `stream.gap`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Bounds {
-    from: Seq,
-    to: Seq,
 }
 
 impl Engine {
@@ -349,10 +339,6 @@ impl Import {
         }
         self.last_seq = envelope.seq;
         self.counted.events += 1;
-        if kind == EventKind::StreamGap && envelope.data.from != envelope.data.to {
-            // What retention had removed there is missing here too, and shown by what the log then begins with.
-            return Ok(());
-        }
         let text = Bytes::copy_from_slice(event.get().as_bytes());
         self.events.push(StoredEvent { seq: envelope.seq, kind, task: envelope.task_id, text });
         if self.is_full(self.events.len()) { self.flush().await } else { Ok(()) }
