@@ -1,0 +1,150 @@
+//! A board as a file, out and in: one JSON object a line, streamed both ways.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http_body_util::BodyExt;
+use kanvoy_engine::{By, Export, Import, ImportAs, MAX_LINE};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::{Api, header};
+use crate::auth::Principal;
+use crate::body;
+use crate::idempotency::{self, Answered};
+use crate::params::{Id, Params};
+use crate::problem::{Code, Problem};
+use crate::shapes::{BoardView, Write};
+
+/// The one route that takes bodies of any size.
+pub const IMPORT: &str = "/api/v1/boards/import";
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// A sender that falls silent for so long has gone.
+const NEXT_WITHIN: Duration = Duration::from_secs(60);
+
+pub fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(export)).routes(routes!(import))
+}
+
+/// Gives the board with its tasks and its log, as a file.
+#[utoipa::path(
+    get,
+    path = "/boards/{id}/export",
+    tag = "transfer",
+    params(("id" = String, Path, description = "Its id, or its key.")),
+    responses((status = 200, body = String, content_type = "application/x-ndjson", description = "One JSON object a line.")),
+)]
+async fn export(State(api): State<Arc<Api>>, who: Principal, Id(id): Id) -> Result<Response, Problem> {
+    let board = api.board_row(&who, &id).await?.board;
+    let pieces = stream::unfold(Some(api.engine.export(board.id)), next_piece);
+    let mut response = Body::from_stream(pieces).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, NDJSON);
+    let name = format!("attachment; filename=\"{}.kanvoy.ndjson\"", board.key);
+    headers.insert(header::CONTENT_DISPOSITION, header(&name));
+    Ok(response)
+}
+
+async fn next_piece(export: Option<Export>) -> Option<(Result<Bytes, std::io::Error>, Option<Export>)> {
+    let mut export = export?;
+    match export.next().await {
+        Ok(piece) => piece.map(|piece| (Ok(piece), Some(export))),
+        Err(error) => {
+            // The file ends without its last line, and the connection without its end: nobody takes it for whole.
+            tracing::warn!("an export was cut off: {error}");
+            Some((Err(std::io::Error::other(error)), None))
+        }
+    }
+}
+
+/// Takes such a file and makes the board of it, with its log and its numbers.
+#[utoipa::path(
+    post,
+    path = "/boards/import",
+    tag = "transfer",
+    params(
+        ("key" = Option<String>, Query, description = "What its tasks shall be numbered with here."),
+        ("name" = Option<String>, Query, description = "What it shall be called here."),
+    ),
+    request_body(content = String, content_type = "application/x-ndjson"),
+    responses((status = 201, body = BoardView)),
+)]
+async fn import(
+    State(api): State<Arc<Api>>,
+    who: Principal,
+    params: Params,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, mut body) = request.into_parts();
+    let taken = async {
+        if parts.headers.contains_key(idempotency::HEADER) {
+            let detail = "is not needed here and not taken: a file of a board that is here already is refused";
+            return Err(Problem::parameter("Idempotency-Key", detail));
+        }
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !["application/x-ndjson", "application/ndjson"].iter().any(|taken| kind.eq_ignore_ascii_case(taken)) {
+            let detail = "send the file that an export gave, as Content-Type: application/x-ndjson";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
+        let how = ImportAs { key: params.text("key").map(str::to_owned), name: params.text("name").map(str::to_owned) };
+        let mut import = api.engine.import(&By::person(&who.person), how);
+        match lines(&mut body, &mut import).await {
+            Ok(()) => Ok(import.finish().await?),
+            Err(problem) => {
+                if let Err(error) = import.abandon().await {
+                    tracing::warn!("what an import left is removed at the next start: {error}");
+                }
+                Err(problem)
+            }
+        }
+    };
+    match taken.await {
+        Ok(imported) => {
+            let row = imported.board;
+            let view = BoardView::new(&row.board, row.head_seq, Write::made(row.head_seq));
+            Answered::json(StatusCode::CREATED, &view).map(IntoResponse::into_response)
+        }
+        Err(problem) => {
+            body::drain(&api, body);
+            Err(problem)
+        }
+    }
+}
+
+async fn lines(body: &mut Body, import: &mut Import) -> Result<(), Problem> {
+    let mut begun = BytesMut::new();
+    loop {
+        let Ok(frame) = tokio::time::timeout(NEXT_WITHIN, body.frame()).await else {
+            return Err(Problem::new(Code::BadRequest, "the file stopped coming"));
+        };
+        let Some(frame) = frame else { break };
+        let cut_off = |_| Problem::new(Code::BadRequest, "the file was cut off on its way");
+        let Ok(mut data) = frame.map_err(cut_off)?.into_data() else { continue };
+        while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
+            let line = data.split_to(end + 1);
+            if begun.is_empty() {
+                import.line(&line[..end]).await?;
+            } else {
+                begun.extend_from_slice(&line[..end]);
+                import.line(&begun).await?;
+                begun.clear();
+            }
+        }
+        begun.extend_from_slice(&data);
+        if begun.len() > MAX_LINE {
+            return Err(Problem::new(Code::TooLarge, format!("a line of the file is longer than {MAX_LINE} bytes")));
+        }
+    }
+    if !begun.is_empty() {
+        import.line(&begun).await?;
+    }
+    Ok(())
+}
