@@ -49,7 +49,9 @@ CREATE TABLE board_column (
     name      TEXT NOT NULL,
     position  INTEGER NOT NULL,
     wip_limit INTEGER,
-    UNIQUE (board, id)
+    UNIQUE (board, id),
+    -- No two share one: so columns can be walked in their order, and their cards after them, without sorting.
+    UNIQUE (board, position)
 ) STRICT;
 
 -- The states that a column holds, in the order in which its board names them.
@@ -100,7 +102,7 @@ CREATE TABLE task (
 -- As the cards lie. Not partial, since the foreign key looks here before a column or state goes.
 CREATE INDEX task_by_lie ON task (board, column_id, rank, number);
 CREATE INDEX task_by_age ON task (created_at, board, number);
-CREATE INDEX task_by_update ON task (updated_at, board, number);
+CREATE INDEX task_by_update ON task (board, updated_at, number);
 CREATE INDEX task_by_parent ON task (parent_id) WHERE parent_id IS NOT NULL;
 CREATE UNIQUE INDEX task_by_external_ref ON task (board, external_ref)
     WHERE external_ref IS NOT NULL AND deleted_at IS NULL;

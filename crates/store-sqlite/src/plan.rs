@@ -142,6 +142,12 @@ impl<'m> Plan<'m> {
             values,
             Expect::Changed(1, Missed::Changed),
         );
+        // Out of the way, since two columns may change places and no two share one at any moment.
+        self.script.step(
+            "UPDATE board_column SET position = -1 - position WHERE board = ?",
+            vec![Value::Int(log)],
+            Expect::Anything,
+        );
         self.columns(board, log);
         // First the states that go, then the columns: a card that still lies there stops either.
         let mut held = vec![Value::Int(log)];

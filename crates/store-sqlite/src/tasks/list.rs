@@ -61,8 +61,13 @@ fn statement(query: &TaskQuery, sort: Sort, after: Option<&[Key]>, limit: usize)
 }
 
 fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &TaskQuery, sort: Sort) {
-    // Of the outer table of the two, when there are two.
-    let board = if sort.by_column { "c.board" } else { "t.board" };
+    let board = match query.board {
+        // Of the outer table of the two, when there are two.
+        _ if sort.by_column => "c.board",
+        Some(_) => "t.board",
+        // Of all boards, cards are walked by age: the sign keeps SQLite from gathering them board by board to sort them.
+        None => "+t.board",
+    };
     let seen = |sql: &mut QueryBuilder<Sqlite>| {
         sql.push(format!(" AND {board} IN (SELECT log FROM seen_board"));
     };
