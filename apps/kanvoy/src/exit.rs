@@ -54,9 +54,10 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Unreachable { ref url, .. } => {
+            ClientError::Unreachable { url, why } => {
                 let url = url.trim_end_matches('/');
-                Self::new(Exit::Unreachable, format!("no daemon at {url}"))
+                let why = if why.contains("refused") { String::new() } else { format!(" ({why})") };
+                Self::new(Exit::Unreachable, format!("no daemon at {url}{why}"))
                     .with_next("kanvoy serve")
                     .with_next("kanvoy doctor")
             }

@@ -37,6 +37,9 @@ pub fn run(config: &Config, json: bool) -> Result<Exit, Failure> {
     for name in &config.unknown_variables {
         warn!("{name} is set and means nothing to this version");
     }
+    if config.admin_password_file {
+        warn!("KANVOY_ADMIN_PASSWORD_FILE is set; logins come in a later version, so nobody can log in with it yet");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(config, json));
     // What is left are reads that nobody waits for.
@@ -192,10 +195,10 @@ fn log_to_stderr(config: &Config) -> Result<(), Failure> {
     set.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }
 
+/// A hang-up is none of them: whoever starts it under `nohup` means that.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 #[derive(Clone, Copy)]
@@ -219,18 +222,13 @@ impl std::fmt::Display for Told {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.terminate.recv() => Told { name: "SIGTERM", number: 15 },
             _ = self.interrupt.recv() => Told { name: "SIGINT", number: 2 },
-            _ = self.hangup.recv() => Told { name: "SIGHUP", number: 1 },
         }
     }
 }

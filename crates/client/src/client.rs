@@ -29,7 +29,7 @@ pub struct ClientOptions {
     /// Where the daemon is, without `/api/v1`. May have a path.
     pub url: Url,
     pub token: Option<String>,
-    /// For how long a request that certainly did nothing is tried again.
+    /// For how long a request that certainly did nothing, and the first connection of a stream, are tried again.
     pub patience: Duration,
 }
 
@@ -220,6 +220,10 @@ impl Client {
         self.inner.credentials.as_ref()
     }
 
+    pub(crate) fn patience(&self) -> Duration {
+        self.inner.patience
+    }
+
     pub(crate) fn api(&self, path: &[&str], query: &[(&str, String)]) -> Url {
         let whole: Vec<&str> = ["api", "v1"].iter().chain(path).copied().collect();
         self.at(&whole, query)
@@ -267,7 +271,7 @@ fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, ClientError> {
     serde_json::from_slice(text).map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
-pub(crate) fn idempotency_key() -> Result<String, ClientError> {
+fn idempotency_key() -> Result<String, ClientError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| ClientError::Local(std::io::Error::other(error.to_string())))?;
     Ok(uuid::Uuid::from_bytes(bytes).simple().to_string())

@@ -93,8 +93,10 @@ pub struct Events {
     types: Vec<String>,
     cursor: Option<Cursor>,
     socket: Option<Box<Socket>>,
-    /// Set once the first connection stood: only then is a lost one looked for again.
+    /// Set once the first connection stood: from then on a lost one is looked for however long it takes.
     stood: bool,
+    /// Until when the first connection is tried for.
+    first_until: Option<Instant>,
     /// We asked with a ping whether anybody is there, and nothing came since.
     asked: bool,
     pause: Duration,
@@ -116,6 +118,7 @@ impl Client {
             cursor,
             socket: None,
             stood: false,
+            first_until: None,
             asked: false,
             pause: FIRST_PAUSE,
             not_before: None,
@@ -156,7 +159,11 @@ impl Events {
             if self.socket.is_none()
                 && let Some(lost) = self.connect().await?
             {
-                return Ok(Some(lost));
+                if self.stood {
+                    return Ok(Some(lost));
+                }
+                // What never stood cannot be lost.
+                continue;
             }
             let Some(socket) = self.socket.as_mut() else { continue };
             let frame = match tokio::time::timeout(SILENCE, socket.next()).await {
@@ -231,6 +238,7 @@ impl Events {
 
     /// Connects, or says why a later try is worth it.
     async fn connect(&mut self) -> Result<Option<Heard>, ClientError> {
+        let first_until = *self.first_until.get_or_insert_with(|| Instant::now() + self.client.patience());
         if let Some(moment) = self.not_before {
             tokio::time::sleep_until(moment).await;
         }
@@ -245,12 +253,12 @@ impl Events {
             Ok(Err(error)) => error,
             Err(_) => self.unreachable("no answer".to_owned()),
         };
-        let worth_it = match &error {
-            ClientError::Unreachable { .. } => self.stood,
-            ClientError::Problem(problem) => self.stood && matches!(problem.status, 429 | 502 | 503 | 504),
+        let passes = match &error {
+            ClientError::Unreachable { .. } => true,
+            ClientError::Problem(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
             ClientError::Unauthenticated(_) | ClientError::Protocol(_) | ClientError::Local(_) => false,
         };
-        if !worth_it {
+        if !passes || (!self.stood && Instant::now() + self.pause > first_until) {
             return Err(error);
         }
         let asked_for = error.problem().and_then(|problem| problem.retry_after).map(Duration::from_secs);
@@ -303,8 +311,8 @@ impl Events {
             }
             WsError::Io(error) => self.unreachable(causes(&error)),
             WsError::ConnectionClosed | WsError::AlreadyClosed => self.unreachable("the connection ended".to_owned()),
-            // A daemon that ends in the middle of a handshake.
-            WsError::Protocol(error) if self.stood => self.unreachable(error.to_string()),
+            // A daemon that ends in the middle of a handshake says neither yes nor no.
+            WsError::Protocol(error) => self.unreachable(error.to_string()),
             other => ClientError::Protocol(other.to_string()),
         }
     }

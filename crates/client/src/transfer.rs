@@ -6,7 +6,6 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
-use crate::client::idempotency_key;
 use crate::{Client, ClientError};
 
 impl Client {
@@ -23,7 +22,8 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Sent once and never again by itself: what was read from `from` is gone.
+    /// Sent once and never again by itself: what was read from `from` is gone. Without an idempotency key, since the
+    /// server refuses a board that it has already.
     pub async fn import(
         &self,
         from: impl AsyncRead + Send + 'static,
@@ -38,7 +38,6 @@ impl Client {
         let request = self
             .request(Method::POST, url)
             .header(CONTENT_TYPE, "application/x-ndjson")
-            .header("Idempotency-Key", idempotency_key()?)
             .body(reqwest::Body::wrap_stream(ReaderStream::with_capacity(from, 1 << 16)));
         let response = self.send(request).await?;
         let text = response.bytes().await.map_err(|error| self.unreachable(&error))?;

@@ -1,6 +1,6 @@
 //! `kanvoy board …`
 
-use kanvoy_client::{Board, BoardEdit, NewBoard};
+use kanvoy_client::{Board, BoardEdit, NewBoard, Page};
 use serde_json::{Value, json};
 
 use super::{Context, clearing, confirm, text_or_stdin};
@@ -25,7 +25,7 @@ pub async fn run(context: &Context, command: BoardCommand) -> Result<Exit, Failu
         BoardCommand::List { archived } => {
             let boards = client.boards(archived).await?;
             if screen.json {
-                screen.document(&json!({ "items": boards, "next_cursor": null }))?;
+                screen.document(&Page { items: boards, next_cursor: None })?;
             } else if boards.is_empty() {
                 screen.line("There is no board yet.")?;
                 screen.next(&["kanvoy board create \"My board\"".to_owned()])?;

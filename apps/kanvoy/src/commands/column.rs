@@ -1,7 +1,6 @@
 //! `kanvoy column …`
 
-use kanvoy_client::{Board, Column, ColumnEdit};
-use serde_json::json;
+use kanvoy_client::{Board, Column, ColumnEdit, Page};
 
 use super::{Context, column_named};
 use crate::clean;
@@ -15,7 +14,7 @@ pub async fn run(context: &Context, command: ColumnCommand) -> Result<Exit, Fail
     let board = context.board(&client).await?;
     match command {
         ColumnCommand::List if screen.json => {
-            screen.document(&json!({ "items": board.columns, "next_cursor": null }))?;
+            screen.document(&Page { items: board.columns, next_cursor: None })?;
         }
         ColumnCommand::List => table(screen, &board)?,
         ColumnCommand::Add { name, layout } => {

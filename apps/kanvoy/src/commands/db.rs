@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kanvoy_engine::{Clock, SystemClock};
 use kanvoy_store::StoreError;
 use serde_json::json;
 
@@ -30,10 +31,14 @@ async fn backup(context: &Context, database: &Path, file: Option<PathBuf>) -> Re
         None => {
             let folder = context.config.data_dir.value.join("backups");
             private_folder(&folder)?;
-            folder.join(format!("kanvoy-{}.db", chrono::Local::now().format("%Y-%m-%d-%H%M%S")))
+            let now = super::local_time(&SystemClock.now().to_string());
+            folder.join(format!("kanvoy-{}.db", now.replace([' ', ':'], "-")))
         }
     };
     let file = std::path::absolute(&file)?;
+    if file.exists() {
+        return Err(Failure::new(Exit::Conflict, format!("{} exists already", file.display())));
+    }
     let written = kanvoy_store_sqlite::backup(database, &file).await.map_err(|error| failed(&error))?;
     let bytes = std::fs::metadata(&written)?.len();
     if context.screen.json {
