@@ -30,14 +30,17 @@ impl<'m> Plan<'m> {
     }
 
     fn restore_tasks(&mut self, tasks: &'m [(Task, bool)], ledger: &mut Ledger) -> Result<(), StoreError> {
-        let ids = || tasks.iter().map(|(task, _)| id_of(task.id));
-        let marks = vec!["?"; tasks.len()].join(", ");
+        // Of this board alone: an id that another board uses is refused when it is inserted.
+        let Some((first, _)) = tasks.first() else { return Ok(()) };
+        let mut on_board = vec![Value::Int(ledger.importing(first.board_id)?.log)];
+        on_board.extend(tasks.iter().map(|(task, _)| id_of(task.id)));
+        let which = format!("board = ? AND id IN ({})", vec!["?"; tasks.len()].join(", "));
         self.script.step_with(
-            format!("DELETE FROM blocker WHERE task IN ({marks})"),
-            ids().collect(),
+            format!("DELETE FROM blocker WHERE task IN (SELECT id FROM task WHERE {which})"),
+            on_board.clone(),
             Expect::Anything,
         );
-        self.script.step_with(format!("DELETE FROM task WHERE id IN ({marks})"), ids().collect(), Expect::Anything);
+        self.script.step_with(format!("DELETE FROM task WHERE {which}"), on_board, Expect::Anything);
         for (task, deleted) in tasks {
             let mut counter = ledger.importing(task.board_id)?;
             if task.number >= counter.next_number {
