@@ -198,7 +198,7 @@ mod tests {
         idle.sent(300);
         let mut behind = Pulse::new();
         behind.sent(1 << 20);
-        for _ in 0..4 {
+        for _ in 0..3 {
             assert!(!idle.stopped() && !behind.stopped());
             idle.next();
             behind.next();

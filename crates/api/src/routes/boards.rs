@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::Api;
 use crate::auth::Principal;
-use crate::body::{Json, Post, clearable, given};
+use crate::body::{Json, Post, clearable, given, given_object};
 use crate::idempotency::{Answered, Kept, once};
 use crate::params::{Id, Params, cursor};
 use crate::problem::Problem;
@@ -61,7 +61,7 @@ struct EditBoard {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<String>, max_length = 200)]
     default_branch: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_object")]
     #[schema(nullable = false)]
     settings: Option<EditSettings>,
     /// True archives, false takes back.
@@ -90,7 +90,7 @@ struct EditSettings {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<String>, max_length = 64)]
     default_agent_type: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_object")]
     #[schema(nullable = false)]
     retention: Option<EditRetention>,
 }
