@@ -6,14 +6,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kanvoy_store::StoreError;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 
 use crate::error::broken;
-use crate::open::reader;
+use crate::open::read_only;
 
 /// Copies the database in the file `from` to the new file `to`. A daemon may be at work on it.
 pub async fn backup(from: &Path, to: &Path) -> Result<PathBuf, StoreError> {
-    let mut connection = reader(from).connect().await.map_err(|error| broken(&error))?;
+    let mut connection = read_only(from).await?;
     let copied = copy(&mut connection, to).await;
     connection.close().await.ok();
     copied.map(|()| to.to_owned())

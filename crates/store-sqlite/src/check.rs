@@ -6,15 +6,15 @@ use std::path::Path;
 
 use kanvoy_domain::{State, TaskId, graph};
 use kanvoy_store::StoreError;
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::error::broken;
-use crate::open::reader;
+use crate::open::read_only;
 use crate::tables::uuid;
 
 /// Looks through the whole database in the file. A daemon may be at work on it.
 pub async fn check(path: &Path) -> Result<Vec<String>, StoreError> {
-    let mut connection = reader(path).connect().await.map_err(|error| broken(&error))?;
+    let mut connection = read_only(path).await?;
     let faults = faults(&mut connection).await;
     connection.close().await.ok();
     faults
@@ -189,10 +189,9 @@ fn a_circle(arrows: &[(TaskId, TaskId)]) -> Option<Vec<TaskId>> {
             }
         }
     }
-    let arrows: Vec<(TaskId, TaskId)> =
-        left.iter().flat_map(|(from, targets)| targets.iter().map(|to| (*from, *to))).collect();
-    left.iter().find_map(|(start, targets)| {
-        let targets: Vec<TaskId> = targets.iter().copied().collect();
-        graph::circle(*start, &targets, &arrows)
-    })
+    let mut arrows: Vec<(TaskId, TaskId)> =
+        left.into_iter().flat_map(|(from, targets)| targets.into_iter().map(move |to| (from, to))).collect();
+    // The same circle each time it is asked for.
+    arrows.sort_unstable();
+    arrows.iter().find_map(|(start, target)| graph::circle(*start, &[*target], &arrows))
 }

@@ -38,7 +38,7 @@ pub enum OpenError {
          start again"
     )]
     NoBackup { path: PathBuf, to: PathBuf, error: StoreError },
-    #[error("{path} could not be upgraded: {error}; it is as it was")]
+    #[error("{path} could not be upgraded: {error}; the step that failed was taken back")]
     Upgrade { path: PathBuf, error: sqlx::migrate::MigrateError },
     #[error("{path} cannot be read: {error}")]
     Unreadable { path: PathBuf, error: StoreError },
@@ -132,6 +132,14 @@ pub(crate) fn reader(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// For a look at a file that may be another process's.
+pub(crate) async fn read_only(path: &Path) -> Result<SqliteConnection, StoreError> {
+    reader(path).connect().await.map_err(|error| match crate::error::broken(&error) {
+        StoreError::Damaged(why) => StoreError::Damaged(format!("{}: {why}", path.display())),
+        other => StoreError::Unavailable(format!("{}: {other}", path.display())),
+    })
+}
+
 async fn upgrade(path: &Path, connection: &mut SqliteConnection, migrations: &Migrator) -> Result<(), OpenError> {
     let unreadable = |error: sqlx::Error| match crate::error::broken(&error) {
         StoreError::Damaged(detail) => OpenError::NotADatabase { path: path.to_owned(), detail },
@@ -214,4 +222,129 @@ fn forget_old_backups(folder: &Path) -> io::Result<()> {
         std::fs::remove_file(path)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use kanvoy_store::{Change, Claim, Commit, Store};
+
+    use super::*;
+
+    fn up_to(version: i64) -> Migrator {
+        let later = (2..=version).map(|version| {
+            let sql = ["CREATE TABLE two (a)", "CREATE TABLE three (a)", "CREATE TABLE four (a)", "CREATE nonsense"];
+            migration(version, "later", sql[usize::try_from(version).expect("small") - 2])
+        });
+        Migrator::with_migrations(migrations().iter().cloned().chain(later).collect())
+    }
+
+    async fn open(path: &Path, version: i64) -> Result<SqliteStore, OpenError> {
+        SqliteStore::open_with(path, Arc::new(()), &up_to(version)).await
+    }
+
+    async fn version_of(path: &Path) -> i64 {
+        let mut connection = read_only(path).await.expect("opens");
+        let version = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations");
+        version.fetch_one(&mut connection).await.expect("reads")
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().expect("is there").permissions().mode() & 0o777
+    }
+
+    fn claim() -> Claim {
+        let at = kanvoy_domain::Timestamp::from_millis(1);
+        Claim { person: "ada".into(), key: "kept".into(), fingerprint: [1; 32], at }
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_keeps_what_was_before_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        let backups = folder.path().join("backups");
+        let store = open(&path, 1).await.expect("is made");
+        store.commit(Commit::new(vec![Change::Claim(claim())], vec![])).await.expect("is kept");
+        store.close().await;
+        assert!(!backups.exists(), "a new database has nothing to keep");
+
+        for version in [2, 3, 4] {
+            let store = open(&path, version).await.expect("is upgraded");
+            assert!(store.answer(&claim()).await.expect("reads").is_some(), "what was there is there");
+            store.close().await;
+            let backup = backups.join(format!("before-{version}.db"));
+            assert_eq!((mode(&backups), mode(&backup)), (0o700, 0o600));
+            assert_eq!((version_of(&path).await, version_of(&backup).await), (version, version - 1));
+        }
+        let mut kept: Vec<_> =
+            backups.read_dir().expect("reads").map(|entry| entry.expect("reads").file_name()).collect();
+        kept.sort();
+        assert_eq!(kept, ["before-3.db", "before-4.db"], "the newest two");
+        open(&path, 4).await.expect("opens as it is").close().await;
+
+        let refused = open(&path, 1).await.err().expect("is refused").to_string();
+        assert!(refused.contains("newer kanvoy") && refused.contains("kanvoy.db"), "{refused}");
+        assert_eq!(version_of(&path).await, 4, "and left alone");
+
+        // A backup can be put in the place of the upgraded file.
+        let store = open(&backups.join("before-3.db"), 2).await.expect("opens");
+        assert!(store.answer(&claim()).await.expect("reads").is_some());
+        store.close().await;
+
+        let refused = open(&path, 5).await.err().expect("is refused").to_string();
+        assert!(refused.contains("could not be upgraded"), "{refused}");
+        assert_eq!(version_of(&path).await, 4);
+        open(&path, 4).await.expect("opens as it was").close().await;
+    }
+
+    #[tokio::test]
+    async fn no_upgrade_without_a_backup() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        open(&path, 1).await.expect("is made").close().await;
+        std::fs::write(folder.path().join("backups"), "in the way").expect("writes");
+        let refused = open(&path, 2).await.err().expect("is refused");
+        assert!(matches!(refused, OpenError::NoBackup { .. }), "{refused}");
+        let said = refused.to_string();
+        assert!(said.contains("before-2.db") && said.contains("start again"), "{said}");
+        assert_eq!(version_of(&path).await, 1, "nothing was changed");
+        std::fs::remove_file(folder.path().join("backups")).expect("removes");
+        open(&path, 2).await.expect("is upgraded once there is room").close().await;
+    }
+
+    #[tokio::test]
+    async fn the_files_are_ours_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        std::fs::write(&path, "").expect("writes");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("is anybody's");
+        let store = open(&path, 1).await.expect("is made");
+        store.ready().await.expect("can write");
+        for name in ["kanvoy.db", "kanvoy.db-wal", "kanvoy.db-shm"] {
+            assert_eq!(mode(&folder.path().join(name)), 0o600, "{name}");
+        }
+        store.close().await;
+        assert!(!folder.path().join("kanvoy.db-wal").exists(), "all of it is in the file");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_database_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        let letter = "Dear diary, ".repeat(1_000);
+        std::fs::write(&path, &letter).expect("writes");
+        let refused = open(&path, 1).await.err().expect("is refused");
+        assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused}");
+        assert!(refused.to_string().contains("kanvoy.db"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&path).expect("reads"), letter);
+
+        let foreign = folder.path().join("foreign.db");
+        let mut connection = writer(&foreign).create_if_missing(true).connect().await.expect("is made");
+        sqlx::raw_sql("CREATE TABLE song (title)").execute(&mut connection).await.expect("is made");
+        let refused = open(&foreign, 1).await.err().expect("is refused");
+        assert!(refused.to_string().contains("something else"), "{refused}");
+
+        let missing = folder.path().join("no/such/folder/kanvoy.db");
+        let refused = open(&missing, 1).await.err().expect("is refused").to_string();
+        assert!(refused.contains("no/such/folder/kanvoy.db") && refused.contains("No such file"), "{refused}");
+    }
 }

@@ -85,7 +85,7 @@ pub(super) async fn columns_hold_their_cards(world: &World) {
     let mut moved = task.clone();
     moved.column_id = extra;
     let lying = world.store.tasks_in_column(todo).await.expect("reads");
-    assert_eq!(lying, [task.clone()]);
+    assert_eq!(lying, std::slice::from_ref(&task));
     let away = vec![Change::Task(moved.clone()), Change::Board(narrower.clone())];
     world.commit(away, vec![world.note(Log::Board(board.id), "a column goes")]).await.expect("goes in this order");
     assert_eq!(world.seen_board(board.id).await, Some(rev(3)(narrower.clone())));

@@ -56,14 +56,14 @@ pub(super) async fn every_filter_and_every_order(world: &World) {
 /// Numbers from 1, each with its own mix of what can be filtered by.
 fn one_of_many(world: &World, board: &Board, n: u32, before: &[Task]) -> Task {
     let mut task = world.unmade_task(board, &format!("Täsk {n}: 100% _sure_"));
-    task.description = if n % 2 == 0 { "Even ONE".into() } else { "Odd one".into() };
+    task.description = if n.is_multiple_of(2) { "Even ONE".into() } else { "Odd one".into() };
     task.state = [State::Todo, State::Backlog, State::Review][n as usize % 3];
     task.column_id = board.home(task.state).expect("has one").id;
     task.priority = Priority::ALL[n as usize % 4];
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         task.labels = vec!["bug".into(), format!("n{n}")];
     }
-    if n % 4 == 0 {
+    if n.is_multiple_of(4) {
         task.agent_type = Some("demo".parse().expect("a name"));
     }
     if n > 9 {
