@@ -200,7 +200,8 @@ impl Socket {
             match message.expect("something comes within half a minute") {
                 Some(Ok(Message::Text(text))) => return Got::Event(serde_json::from_str(&text).expect("is JSON")),
                 Some(Ok(Message::Close(frame))) => {
-                    let _ = self.inner.close(None).await;
+                    // Reading on is what sends our own goodbye.
+                    while let Some(Ok(_)) = self.inner.next().await {}
                     return Got::Closed(frame.map(|frame| frame.code.into()));
                 }
                 Some(Ok(_)) => {}
