@@ -192,6 +192,7 @@ impl Client {
         let error = match status {
             StatusCode::UNAUTHORIZED => ClientError::Unauthenticated(problem),
             _ if status.is_redirection() => ClientError::Protocol(format!("{} redirects elsewhere", self.inner.base)),
+            _ if problem.is_foreign() => ClientError::Protocol(format!("HTTP {status} from {}", self.inner.base)),
             _ => ClientError::Problem(problem),
         };
         Err(Failed::Said(error, wait))

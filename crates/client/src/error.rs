@@ -76,6 +76,11 @@ pub struct FieldProblem {
 }
 
 impl Problem {
+    /// Not from Kanvoy and not from something that stands before it and passes: another program listens there.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.code.is_empty() && !matches!(self.status, 401 | 403 | 407 | 408 | 429 | 502..=504)
+    }
+
     /// Reads a problem document; anything else that came with an error status becomes a problem without a `code`.
     pub(crate) fn read(status: u16, body: &[u8]) -> Self {
         match serde_json::from_slice::<Self>(body) {
@@ -86,11 +91,16 @@ impl Problem {
             Err(_) => Self {
                 status,
                 title: format!("HTTP {status}"),
-                detail: String::from_utf8_lossy(body).chars().take(300).collect(),
+                // A page for people says nothing to a program.
+                detail: if body.starts_with(b"<") { String::new() } else { beginning(body) },
                 ..Self::default()
             },
         }
     }
+}
+
+fn beginning(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).trim().chars().take(300).collect()
 }
 
 impl std::fmt::Display for Problem {
@@ -121,6 +131,9 @@ mod tests {
     fn what_a_proxy_says_is_a_problem_without_a_code() {
         let problem = Problem::read(502, b"<html>Bad gateway</html>");
         assert_eq!((problem.status, problem.code.as_str()), (502, ""));
-        assert!(problem.to_string().contains("Bad gateway"));
+        assert_eq!(problem.to_string(), "HTTP 502");
+        assert!(!problem.is_foreign(), "it may be gone in a moment");
+        assert!(Problem::read(404, b"<html>").is_foreign());
+        assert_eq!(Problem::read(503, b"no backend\n").to_string(), "no backend");
     }
 }

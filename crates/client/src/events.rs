@@ -307,7 +307,13 @@ impl Events {
                 let body = response.into_body().unwrap_or_default();
                 let mut problem = Box::new(Problem::read(status, &body));
                 problem.retry_after = problem.retry_after.or(retry_after);
-                if status == 401 { ClientError::Unauthenticated(problem) } else { ClientError::Problem(problem) }
+                match status {
+                    401 => ClientError::Unauthenticated(problem),
+                    _ if problem.is_foreign() => {
+                        ClientError::Protocol(format!("HTTP {status} from {}", self.client.url()))
+                    }
+                    _ => ClientError::Problem(problem),
+                }
             }
             WsError::Io(error) => self.unreachable(causes(&error)),
             WsError::ConnectionClosed | WsError::AlreadyClosed => self.unreachable("the connection ended".to_owned()),
