@@ -1,5 +1,6 @@
 //! What can be typed: the whole tree of commands with its help. Nothing here does anything.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,7 +105,12 @@ pub enum Command {
     Version,
 }
 
+const SERVE_NOTES: &str = "\
+Every flag is also a key in kanvoy.toml, with _ for -; kanvoy config show says what holds and why.
+SIGTERM or Ctrl-C ends it in order, within seconds and with exit code 0; a second one at once.";
+
 #[derive(Clone, Debug, Default, Args)]
+#[command(after_help = SERVE_NOTES)]
 pub struct ServeArgs {
     /// Where to listen; beyond loopback only with a login, and logins come in a later version [env: KANVOY_LISTEN]
     /// [default: 127.0.0.1:8080]
@@ -317,6 +323,8 @@ pub enum TaskCommand {
         how: DeleteArgs,
     },
     /// Follow a task live, from its beginning
+    ///
+    /// Stays through restarts of the daemon. With --wait it ends when the task does, with an exit code to branch on.
     Watch {
         task: String,
         /// Begin after this event
@@ -335,7 +343,14 @@ pub enum TaskCommand {
     Explain { task: String },
 }
 
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  kanvoy task create \"Fix the login\" --label bug,ui --priority high
+  kanvoy task create \"Write the report\" --blocked-by 3 --description - < report.md
+  kanvoy task create \"Later\" --state backlog --json | jq .number";
+
 #[derive(Debug, Args)]
+#[command(after_help = CREATE_EXAMPLES)]
 pub struct TaskCreateArgs {
     pub title: String,
     /// What is to be done; - reads it from stdin
@@ -407,7 +422,7 @@ pub struct TaskUpdateArgs {
     pub expect: ExpectArgs,
 }
 
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct TaskFilterArgs {
     /// Only in these states; may be given again, or several separated by commas
     #[arg(long = "state", short, value_name = "STATE", value_delimiter = ',', value_parser = state)]
@@ -429,8 +444,8 @@ pub struct TaskFilterArgs {
     #[arg(long)]
     pub archived: bool,
     /// How many at most
-    #[arg(long, default_value_t = 200, value_name = "N")]
-    pub limit: usize,
+    #[arg(long, default_value = "200", value_name = "N")]
+    pub limit: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]
@@ -480,20 +495,27 @@ pub struct WaitArgs {
     pub timeout: Option<Duration>,
 }
 
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct EventFilterArgs {
     /// Only what is later than this event
     #[arg(long, value_name = "SEQ", default_value_t = 0)]
     pub after: u64,
     /// How many at most
-    #[arg(long, default_value_t = 200, value_name = "N")]
-    pub limit: usize,
+    #[arg(long, default_value = "200", value_name = "N")]
+    pub limit: NonZeroUsize,
     /// Only these kinds, such as task.created; with a leading ! all but it
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub types: Vec<String>,
 }
 
+const EVENTS_EXAMPLES: &str = "\
+Examples:
+  kanvoy events --board MP --types task.state_changed
+  kanvoy events --follow --json | jq -c .type       every log, live
+  kanvoy events --follow --board MP --after 0       a board from its beginning, then live";
+
 #[derive(Debug, Args)]
+#[command(after_help = EVENTS_EXAMPLES)]
 pub struct EventsArgs {
     /// Go on live; without --after only what happens from now on
     #[arg(long, short)]
@@ -505,8 +527,8 @@ pub struct EventsArgs {
     #[arg(long, value_name = "SEQ")]
     pub after: Option<String>,
     /// How many at most, when not following
-    #[arg(long, default_value_t = 200, value_name = "N")]
-    pub limit: usize,
+    #[arg(long, default_value = "200", value_name = "N")]
+    pub limit: NonZeroUsize,
     /// Only these kinds, such as task.created; with a leading ! all but it
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub types: Vec<String>,

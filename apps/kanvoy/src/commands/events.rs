@@ -28,7 +28,7 @@ pub async fn run(context: &Context, args: EventsArgs) -> Result<Exit, Failure> {
     let board = if args.system { None } else { Some(context.board(&client).await?) };
     let mut drawn = Drawn::of_log(context, &client, board.as_slice());
     let named = board.map(|board| board.id.to_string());
-    let (mut after, mut left) = (after, args.limit);
+    let (mut after, mut left) = (after, args.limit.get());
     loop {
         let page = client.events(named.as_deref(), after, piece(left), &args.types).await?;
         for event in &page.items {
@@ -44,7 +44,7 @@ pub async fn run(context: &Context, args: EventsArgs) -> Result<Exit, Failure> {
 
 pub async fn of_task(context: &Context, client: &Client, task: &str, which: EventFilterArgs) -> Result<(), Failure> {
     let mut drawn = Drawn::of_task(context, client);
-    let (mut after, mut left) = (which.after, which.limit);
+    let (mut after, mut left) = (which.after, which.limit.get());
     loop {
         let page = client.task_events(task, after, piece(left), &which.types).await?;
         for event in &page.items {

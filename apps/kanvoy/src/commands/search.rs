@@ -16,7 +16,7 @@ pub async fn run(context: &Context, args: SearchArgs) -> Result<Exit, Failure> {
         Some(board) => Some(client.board(board).await?.id.to_string()),
         None => None,
     };
-    let page = client.search(named.as_deref(), &filter, args.filter.limit).await?;
+    let page = client.search(named.as_deref(), &filter, args.filter.limit.get()).await?;
     if context.screen.json {
         context.screen.document(&page)?;
         return Ok(Exit::Done);

@@ -237,7 +237,7 @@ async fn list(context: &Context, client: &Client, args: TaskListArgs) -> Result<
         }),
         ..filter_of(&args.filter)
     };
-    let page = client.tasks(&board.id.to_string(), &filter, args.filter.limit).await?;
+    let page = client.tasks(&board.id.to_string(), &filter, args.filter.limit.get()).await?;
     if context.screen.json {
         return context.screen.document(&page);
     }
