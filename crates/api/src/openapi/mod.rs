@@ -40,6 +40,7 @@ pub fn document() -> OpenApi {
     let mut schemas = Vec::new();
     Event::schemas(&mut schemas);
     events::data_schemas(&mut schemas);
+    routes::search::filter_schemas(&mut schemas);
     schemas.push(("Event".to_owned(), Event::schema()));
     crate::problem::Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
@@ -56,6 +57,11 @@ pub fn json() -> String {
 
 /// The answers that routes of a kind have in common, so that each names only what is its own.
 fn complete(path: &str, item: &mut PathItem) {
+    if let Some(operation) = &mut item.post
+        && path != routes::transfer::IMPORT
+    {
+        operation.parameters.get_or_insert_default().push(RefOr::T(key_parameter()));
+    }
     let methods = [
         (&mut item.get, false),
         (&mut item.post, true),
@@ -64,8 +70,11 @@ fn complete(path: &str, item: &mut PathItem) {
         (&mut item.delete, true),
     ];
     for (operation, writes) in methods {
-        if let Some(operation) = operation {
-            answers(path, operation, writes);
+        let Some(operation) = operation else { continue };
+        answers(path, operation, writes);
+        // The same verb of two nouns has two names.
+        if let (Some(tag), Some(verb)) = (operation.tags.iter().flatten().next(), &operation.operation_id) {
+            operation.operation_id = Some(format!("{tag}_{verb}"));
         }
     }
 }
@@ -117,27 +126,19 @@ fn answers(path: &str, operation: &mut Operation, writes: bool) {
             response.content = problem("").content;
         }
     }
-    if has_body && operation_is_post(writes, operation) {
-        operation.parameters.get_or_insert_default().extend(key_parameter(is_import).map(RefOr::T));
-    }
 }
 
-fn operation_is_post(writes: bool, operation: &Operation) -> bool {
-    writes && operation.responses.responses.keys().any(|status| status == "201" || status == "204")
-        || operation.operation_id.as_deref() == Some("move_card")
-}
-
-fn key_parameter(is_import: bool) -> Option<utoipa::openapi::path::Parameter> {
+fn key_parameter() -> utoipa::openapi::path::Parameter {
     use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
     use utoipa::openapi::{ObjectBuilder, Required, Type};
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(200)).build();
-    let parameter = ParameterBuilder::new()
+    ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some("The same key with the same body gets the same answer, and the thing is done once."))
-        .schema(Some(text));
-    (!is_import).then(|| parameter.build())
+        .schema(Some(text))
+        .build()
 }
 
 fn problem(description: &str) -> Response {

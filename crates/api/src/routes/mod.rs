@@ -8,7 +8,7 @@ mod events;
 mod health;
 mod metrics;
 mod reach;
-mod search;
+pub mod search;
 mod streams;
 mod tasks;
 pub mod transfer;

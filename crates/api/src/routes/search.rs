@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use kanvoy_domain::text;
 use kanvoy_store::{Order, TaskQuery, WhichTasks};
-use utoipa::IntoParams;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -50,7 +51,7 @@ pub struct TaskFilter {
     cursor: Option<String>,
 }
 
-#[derive(utoipa::ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = Archived, rename_all = "snake_case")]
 #[expect(dead_code, reason = "describes what `query` reads")]
 enum ArchivedName {
@@ -59,7 +60,7 @@ enum ArchivedName {
     All,
 }
 
-#[derive(utoipa::ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = Order, rename_all = "snake_case")]
 #[expect(dead_code, reason = "describes what `query` reads")]
 enum OrderName {
@@ -69,6 +70,12 @@ enum OrderName {
     Updated,
     /// As the cards lie.
     Lie,
+}
+
+/// The schemas that parameters alone refer to.
+pub fn filter_schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((ArchivedName::name().into_owned(), ArchivedName::schema()));
+    schemas.push((OrderName::name().into_owned(), OrderName::schema()));
 }
 
 /// Looks for tasks on every board.
