@@ -1,7 +1,7 @@
 //! The write door. One task owns the one connection that writes; it takes what waits and commits it together.
 //!
 //! Each member of a group stands or falls alone, as if it had come alone: see [`Writer::in_one_go`] for the way that nearly
-//! every group takes, and [`Writer::one_by_one`] for the others. What one group decides is durable before anybody hears of
+//! every group takes, and [`Writer::behind_savepoints`] for the others. What one group decides is durable before anybody hears of
 //! it, and heard of by the feed before the members are answered.
 
 use std::collections::HashMap;
@@ -110,7 +110,10 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, group: Vec<Member>) {
+    async fn write(&mut self, mut group: Vec<Member>) {
+        // Those who only add come first, so that they can be written together. Nobody can tell: none of the group has been
+        // answered yet, so none of them is known to be before another.
+        group.sort_by_key(|member| !only_adds(&member.commit));
         let (commits, replies): (Vec<Commit>, Vec<_>) =
             group.into_iter().map(|member| (member.commit, member.reply)).unzip();
         let outcomes = match self.written(&commits).await {
@@ -139,12 +142,14 @@ impl Writer {
     /// All that the group changes is durable when this returns. `Err` when nothing is.
     async fn written(&mut self, commits: &[Commit]) -> Result<(Vec<Outcome>, Told), StoreError> {
         self.connect().await?;
-        if commits.iter().all(only_adds)
-            && let Some(done) = self.in_one_go(commits).await?
-        {
-            return Ok(done);
+        let adders = commits.partition_point(only_adds);
+        if adders < commits.len() {
+            return self.behind_savepoints(commits, adders).await;
         }
-        self.one_by_one(commits).await
+        match self.in_one_go(commits).await? {
+            Some(done) => Ok(done),
+            None => self.behind_savepoints(commits, 0).await,
+        }
     }
 
     /// The common case, with as few statements as there can be: nothing depends on what is there, so all rows and events
@@ -175,50 +180,90 @@ impl Writer {
         }
     }
 
-    /// Each member behind a savepoint of its own.
-    async fn one_by_one(&mut self, commits: &[Commit]) -> Result<(Vec<Outcome>, Told), StoreError> {
+    /// The first members behind one savepoint, as long as none of them is refused, and each of the others behind its own.
+    async fn behind_savepoints(
+        &mut self,
+        commits: &[Commit],
+        together: usize,
+    ) -> Result<(Vec<Outcome>, Told), StoreError> {
         let mut script = Script::default();
         script.step("BEGIN IMMEDIATE", vec![], Expect::Anything);
-        let mut outcomes = Vec::with_capacity(commits.len());
-        let mut begun = false;
-        for commit in commits {
+        let mut outcomes = self.all_or_none(&commits[..together], &mut script).await?;
+        for commit in &commits[outcomes.len()..] {
             let mark = self.ledger.mark();
-            let (rows, done) = match self.plan(commit) {
-                Ok(plan) => split(plan),
-                Err(error) => {
-                    outcomes.push(Err(error));
-                    continue;
+            let outcome = match self.plan(commit) {
+                Ok(plan) => {
+                    let (rows, done) = split(plan);
+                    match self.behind_savepoint(&mut script, rows, mark).await? {
+                        Ok(()) => Ok(done),
+                        Err(stop) => Err(self.explained(stop).await?),
+                    }
                 }
-            };
-            script.step("SAVEPOINT member", vec![], Expect::Anything);
-            script.append(rows);
-            begun = true;
-            let outcome = match self.run_script(std::mem::take(&mut script)).await {
-                Ok(()) => {
-                    // Goes along with whatever comes next.
-                    script.step("RELEASE member", vec![], Expect::Anything);
-                    Ok(done)
-                }
-                Err(Stop::Broken(error)) => return Err(error),
-                Err(stop) => {
-                    self.ledger.undo_to(mark);
-                    self.run_step("ROLLBACK TO member; RELEASE member").await?;
-                    Err(self.explained(stop).await?)
-                }
+                Err(error) => Err(error),
             };
             outcomes.push(outcome);
         }
         if outcomes.iter().all(Result::is_err) {
-            if begun {
-                self.run_step("ROLLBACK").await?;
-            }
-            return Ok((outcomes, Vec::new()));
+            // Where nothing was begun, there is nothing to take back: the script's first step is still in it.
+            script.step("ROLLBACK", vec![], Expect::Anything);
+            return match self.run_script(script).await {
+                Ok(()) => Ok((outcomes, Vec::new())),
+                Err(stop) => Err(unexpected(stop)),
+            };
         }
         let told = self.finish(commits, &outcomes, &mut script);
         match self.run_script(script).await {
             Ok(()) => Ok((outcomes, told)),
-            Err(Stop::Broken(error) | Stop::Refused(error)) => Err(error),
-            Err(Stop::Missed(_)) => Err(StoreError::Damaged("a log has lost its row".into())),
+            Err(stop) => Err(unexpected(stop)),
+        }
+    }
+
+    /// What became of them when all went well; nothing when one was refused, who is found when they go alone.
+    async fn all_or_none<'m>(
+        &mut self,
+        commits: &'m [Commit],
+        script: &mut Script<'m>,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        if commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mark = self.ledger.mark();
+        let mut all = Script::default();
+        let mut outcomes = Vec::with_capacity(commits.len());
+        for commit in commits {
+            outcomes.push(self.plan(commit).map(|plan| {
+                let (rows, done) = split(plan);
+                all.append(rows);
+                done
+            }));
+        }
+        Ok(match self.behind_savepoint(script, all, mark).await? {
+            Ok(()) => outcomes,
+            Err(_) => Vec::new(),
+        })
+    }
+
+    /// Runs what waits in `script`, and `rows` behind a savepoint. Leaves in `script` what must go along with whatever comes
+    /// next. When the rows are refused, they and what was drawn since `mark` are taken back.
+    async fn behind_savepoint<'m>(
+        &mut self,
+        script: &mut Script<'m>,
+        rows: Script<'m>,
+        mark: usize,
+    ) -> Result<Result<(), Stop>, StoreError> {
+        script.step("SAVEPOINT member", vec![], Expect::Anything);
+        script.append(rows);
+        match self.run_script(std::mem::take(script)).await {
+            Ok(()) => {
+                script.step("RELEASE member", vec![], Expect::Anything);
+                Ok(Ok(()))
+            }
+            Err(Stop::Broken(error)) => Err(error),
+            Err(stop) => {
+                self.ledger.undo_to(mark);
+                self.run_step("ROLLBACK TO member; RELEASE member").await?;
+                Ok(Err(stop))
+            }
         }
     }
 
@@ -365,6 +410,14 @@ fn again(failure: &StoreError) -> StoreError {
             StoreError::Unavailable(why) => why.clone(),
             other => other.to_string(),
         }),
+    }
+}
+
+/// Of events, counters and the commit itself, none can be refused while the ledger is right.
+fn unexpected(stop: Stop) -> StoreError {
+    match stop {
+        Stop::Broken(error) | Stop::Refused(error) => error,
+        Stop::Missed(_) => StoreError::Damaged("a log has lost its row".into()),
     }
 }
 
