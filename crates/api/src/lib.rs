@@ -18,7 +18,6 @@ mod problem;
 mod routes;
 pub mod serve;
 mod shapes;
-mod verb;
 
 pub use app::{Api, Checked, Health, HealthCheck, Parts, router};
 pub use auth::link::LoginLink;

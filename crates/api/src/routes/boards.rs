@@ -20,7 +20,6 @@ use crate::idempotency::{Answered, Kept, once};
 use crate::params::{Id, Params, cursor};
 use crate::problem::Problem;
 use crate::shapes::{BoardView, List, ReviewName, Write};
-use crate::verb::run;
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, edit, remove))
@@ -186,7 +185,7 @@ async fn create(
 }
 
 async fn made(engine: Engine, by: By, new: NewBoard) -> Result<Answered, Problem> {
-    let made = run(async move || engine.create_board(&by, new).await).await?;
+    let made = engine.create_board(&by, new).await?;
     Answered::json(StatusCode::CREATED, &BoardView::new(&made.object, made.seq, Write::made(made.seq)))
 }
 
@@ -237,7 +236,7 @@ async fn edit(
         archived: body.archived,
     };
     let by = By::person(&who.person);
-    let changed = run(async move || api.engine.update_board(&by, row.board.id, edit, version).await).await?;
+    let changed = api.engine.update_board(&by, row.board.id, edit, version).await?;
     Answered::json(StatusCode::OK, &BoardView::new(&changed.object, changed.seq, Write::made(changed.seq)))
 }
 
@@ -257,6 +256,6 @@ async fn remove(State(api): State<Arc<Api>>, who: Principal, Id(id): Id, params:
     let purge = params.flag("purge")?;
     let how = if purge { Removal::Purge } else { Removal::Hide };
     let by = By::person(&who.person);
-    let gone = run(async move || api.engine.delete_board(&by, board, how).await).await?;
+    let gone = api.engine.delete_board(&by, board, how).await?;
     Answered::json(StatusCode::OK, &BoardView::new(&gone.object, gone.seq, Write::removed(gone.seq, purge)))
 }

@@ -20,7 +20,6 @@ use crate::idempotency::{Answered, Kept, once};
 use crate::params::Id;
 use crate::problem::Problem;
 use crate::shapes::{BoardView, ColumnWritten, StateName, Write};
-use crate::verb::run;
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(create)).routes(routes!(edit, remove))
@@ -94,7 +93,7 @@ async fn create(
 }
 
 async fn made(engine: Engine, by: By, board: BoardId, new: ColumnEdit) -> Result<Answered, Problem> {
-    written(StatusCode::CREATED, &run(async move || engine.add_column(&by, board, new).await).await?)
+    written(StatusCode::CREATED, &engine.add_column(&by, board, new).await?)
 }
 
 /// Changes a column. Cards whose state it no longer holds go to that state's home.
@@ -119,7 +118,7 @@ async fn edit(
     let edit =
         ColumnEdit { name: body.name, states: body.states, wip_limit: body.wip_limit, position: place(body.position) };
     let by = By::person(&who.person);
-    let changed = run(async move || api.engine.update_column(&by, column, edit, body.version).await).await?;
+    let changed = api.engine.update_column(&by, column, edit, body.version).await?;
     written(StatusCode::OK, &changed)
 }
 
@@ -141,7 +140,7 @@ async fn remove(
 ) -> Result<Answered, Problem> {
     let column = column(&api, &who, &id).await?;
     let by = By::person(&who.person);
-    let changed = run(async move || api.engine.remove_column(&by, column).await).await?;
+    let changed = api.engine.remove_column(&by, column).await?;
     Answered::json(StatusCode::OK, &BoardView::new(&changed.object, changed.seq, Write::made(changed.seq)))
 }
 

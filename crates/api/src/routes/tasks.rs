@@ -22,7 +22,6 @@ use crate::idempotency::{Answered, Kept, once};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
 use crate::shapes::{List, PriorityName, StateName, TaskView, Write};
-use crate::verb::run;
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -188,7 +187,7 @@ async fn create(
 }
 
 async fn made(engine: Engine, by: By, board: BoardId, new: NewTask) -> Result<Answered, Problem> {
-    written(StatusCode::CREATED, &run(async move || engine.create_task(&by, board, new).await).await?)
+    written(StatusCode::CREATED, &engine.create_task(&by, board, new).await?)
 }
 
 /// Shows a task.
@@ -237,7 +236,7 @@ async fn edit(
         archived: body.archived,
     };
     let by = By::person(&who.person);
-    written(StatusCode::OK, &run(async move || api.engine.update_task(&by, task, edit, body.version).await).await?)
+    written(StatusCode::OK, &api.engine.update_task(&by, task, edit, body.version).await?)
 }
 
 /// Puts a task out of sight, or removes it for good and leaves a tombstone for each of its events.
@@ -264,7 +263,7 @@ async fn remove(
         (api.task_row(&who, &id).await?.task.id, Removal::Hide)
     };
     let by = By::person(&who.person);
-    let gone = run(async move || api.engine.delete_task(&by, task, how).await).await?;
+    let gone = api.engine.delete_task(&by, task, how).await?;
     let row = TaskRow { task: gone.object, blockers: Vec::new() };
     Answered::json(StatusCode::OK, &TaskView::new(&row, Write::removed(gone.seq, purge)))
 }
@@ -291,10 +290,7 @@ async fn set_state(
     let task = api.task_row(&who, &id).await?.task.id;
     let by = By::person(&who.person);
     let state = body.state;
-    written(
-        StatusCode::OK,
-        &run(async move || api.engine.set_state(&by, task, state, reason, body.version).await).await?,
-    )
+    written(StatusCode::OK, &api.engine.set_state(&by, task, state, reason, body.version).await?)
 }
 
 /// Moves a card. To a column that holds its state it is only moved; to another it goes by that column's first legal state.
@@ -336,7 +332,7 @@ async fn moved(
     version: Option<u64>,
 ) -> Result<Answered, Problem> {
     let task = api.task_row(&who, &id).await?.task.id;
-    written(StatusCode::OK, &run(async move || api.engine.move_task(&by, task, to, version).await).await?)
+    written(StatusCode::OK, &api.engine.move_task(&by, task, to, version).await?)
 }
 
 fn written(status: StatusCode, written: &Written<TaskRow>) -> Result<Answered, Problem> {
