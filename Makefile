@@ -36,6 +36,7 @@ audit: ## known vulnerabilities, licences, sources (needs cargo-deny and github.
 
 ##@ Keep it true
 gen: ## write again what is generated (docs/openapi.json, the import table) and say what changed
+	@KANVOY_GEN=1 cargo test --quiet --locked -p kanvoy-api --test openapi
 	@GEN=1 cargo test --quiet --locked -p kanvoy --test house
 	@git status --short -- docs
 docs: ## the documentation of the code, private items too

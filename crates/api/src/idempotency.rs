@@ -71,18 +71,41 @@ pub fn claim(
     body: &[u8],
     at: Timestamp,
 ) -> Result<Option<Claim>, Problem> {
+    let Some(key) = key(headers)? else { return Ok(None) };
+    let mut print = Fingerprint::of(target);
+    print.take(body);
+    Ok(Some(print.claim(who, key, at)))
+}
+
+/// The header's value, if there is one.
+pub fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(HEADER) else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MOST_CHARS).contains(&key.len()));
-    let Some(key) = key else {
+    key.map(Some).ok_or_else(|| {
         let detail = format!("must be 1 to {MOST_CHARS} printable ASCII characters");
-        return Err(Problem::parameter("Idempotency-Key", detail));
-    };
-    let mut hash = Sha256::new();
-    for part in [b"POST ", target.as_bytes(), b"\n", body] {
-        hash.update(part);
+        Problem::parameter("Idempotency-Key", detail)
+    })
+}
+
+/// Tells one request from another, for bodies that are too large to be held as a whole.
+pub struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    pub fn of(target: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [b"POST ", target.as_bytes(), b"\n"] {
+            hash.update(part);
+        }
+        Self(hash)
     }
-    let fingerprint = hash.finalize().into();
-    Ok(Some(Claim { person: who.person.to_string(), key: key.to_owned(), fingerprint, at }))
+
+    pub fn take(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    pub fn claim(self, who: &Principal, key: &str, at: Timestamp) -> Claim {
+        Claim { person: who.person.to_string(), key: key.to_owned(), fingerprint: self.0.finalize().into(), at }
+    }
 }
 
 /// Does `work` and answers; under a claim, once.
@@ -168,7 +191,7 @@ where
     }
 }
 
-async fn keep(api: &Arc<Api>, claim: &Claim, kept: Kept, answered: &Answered) {
+pub async fn keep(api: &Arc<Api>, claim: &Claim, kept: Kept, answered: &Answered) {
     match kept {
         Kept::InMemory => api.flights.remember(claim, answered.clone()),
         Kept::InStore => {
@@ -182,7 +205,8 @@ async fn keep(api: &Arc<Api>, claim: &Claim, kept: Kept, answered: &Answered) {
     }
 }
 
-fn recalled(claim: &Claim, answer: Answer) -> Result<Response, Problem> {
+/// What the first asker was told, if this is the same request.
+pub fn recalled(claim: &Claim, answer: Answer) -> Result<Response, Problem> {
     if answer.fingerprint != claim.fingerprint {
         return Err(reused());
     }

@@ -86,3 +86,24 @@ async fn secrets_are_answered_again_too() {
     let (status, _, _) = keyed(&house, "/api/v1/auth/link", "t", json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_taken_once() {
+    let house = House::new().await;
+    house.board("OUT").await;
+    let file = house.ask(Method::GET, "/api/v1/boards/OUT/export").send().await.expect("is answered");
+    let file = file.text().await.expect("is text");
+    assert_eq!(house.delete("/api/v1/boards/OUT?purge=true").await.0, StatusCode::OK);
+    let take = async |file: &str| {
+        let request = house.ask(Method::POST, "/api/v1/boards/import").header("idempotency-key", "file");
+        let request = request.header("content-type", "application/x-ndjson").body(file.to_owned());
+        let response = request.send().await.expect("is answered");
+        let replayed = response.headers().contains_key("idempotency-replayed");
+        (response.status(), replayed, response.json::<Value>().await.expect("is JSON"))
+    };
+    let (status, replayed, board) = take(&file).await;
+    assert_eq!((status, replayed, &board["key"]), (StatusCode::CREATED, false, &json!("OUT")));
+    assert_eq!(take(&file).await, (StatusCode::CREATED, true, board));
+    let (status, _, problem) = take("{}").await;
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("idempotency_key_reused")));
+}

@@ -284,14 +284,14 @@ async fn a_board_moves_house_with_its_log() {
     for line in &lines[..lines.len() - 2] {
         cut.line(line).await.expect("reads");
     }
-    cut.finish().await.expect_err("is refused");
+    cut.finish(None).await.expect_err("is refused");
     assert_eq!(there.engine.clear_half_imported().await.expect("clears"), 1);
 
     let mut import = there.engine.import(&me(), kanvoy_engine::ImportAs::default());
     for line in &lines {
         import.line(line).await.expect("reads");
     }
-    let imported = import.finish().await.expect("imports");
+    let imported = import.finish(None).await.expect("imports");
     assert_eq!(imported.tasks, 3);
     // `rev` counts writes in one store: it does not travel.
     let cards = async |house: &House| {

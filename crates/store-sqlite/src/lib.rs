@@ -1,5 +1,7 @@
 //! The store in one SQLite file: one writer that takes what waits and commits it together, and a few readers.
 //!
+//! Knows nothing of HTTP, and of no other store.
+//!
 //! Start reading at [`writer`] (how a commit becomes durable) and at the migrations (what is kept).
 
 mod backup;

@@ -30,6 +30,11 @@ impl FromRequestParts<Arc<Api>> for Wanted {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        if api.shutdown.is_cancelled() {
+            return Err(
+                Problem::new(Code::Unavailable, "the server restarts; come back with the last seq").retry_after(1)
+            );
+        }
         if is_websocket(&parts.headers) {
             let place = parts.extensions.get::<Place>().cloned();
             let upgrade = <WebSocketUpgrade as FromRequestParts<_>>::from_request_parts(parts, api).await;

@@ -57,9 +57,7 @@ pub fn json() -> String {
 
 /// The answers that routes of a kind have in common, so that each names only what is its own.
 fn complete(path: &str, item: &mut PathItem) {
-    if let Some(operation) = &mut item.post
-        && path != routes::transfer::IMPORT
-    {
+    if let Some(operation) = &mut item.post {
         operation.parameters.get_or_insert_default().push(RefOr::T(key_parameter()));
     }
     let methods = [

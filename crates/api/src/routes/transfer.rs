@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::BodyExt;
 use kanvoy_engine::{By, Export, Import, ImportAs, MAX_LINE};
+use kanvoy_store::Claim;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::{Api, header};
 use crate::auth::Principal;
 use crate::body;
-use crate::idempotency::{self, Answered};
+use crate::idempotency::{self, Answered, Fingerprint, Kept};
 use crate::params::{Id, Params};
 use crate::problem::{Code, Problem};
 use crate::shapes::{BoardView, Write};
@@ -83,35 +85,8 @@ async fn import(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, mut body) = request.into_parts();
-    let taken = async {
-        if parts.headers.contains_key(idempotency::HEADER) {
-            let detail = "is not needed here and not taken: a file of a board that is here already is refused";
-            return Err(Problem::parameter("Idempotency-Key", detail));
-        }
-        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !["application/x-ndjson", "application/ndjson"].iter().any(|taken| kind.eq_ignore_ascii_case(taken)) {
-            let detail = "send the file that an export gave, as Content-Type: application/x-ndjson";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail));
-        }
-        let how = ImportAs { key: params.text("key").map(str::to_owned), name: params.text("name").map(str::to_owned) };
-        let mut import = api.engine.import(&By::person(&who.person), how);
-        match lines(&mut body, &mut import).await {
-            Ok(()) => Ok(import.finish().await?),
-            Err(problem) => {
-                if let Err(error) = import.abandon().await {
-                    tracing::warn!("what an import left is removed at the next start: {error}");
-                }
-                Err(problem)
-            }
-        }
-    };
-    match taken.await {
-        Ok(imported) => {
-            let row = imported.board;
-            let view = BoardView::new(&row.board, row.head_seq, Write::made(row.head_seq));
-            Answered::json(StatusCode::CREATED, &view).map(IntoResponse::into_response)
-        }
+    match taken(&api, &who, &parts, &params, &mut body).await {
+        Ok(response) => Ok(response),
         Err(problem) => {
             body::drain(&api, body);
             Err(problem)
@@ -119,15 +94,54 @@ async fn import(
     }
 }
 
-async fn lines(body: &mut Body, import: &mut Import) -> Result<(), Problem> {
+async fn taken(
+    api: &Arc<Api>,
+    who: &Principal,
+    parts: &Parts,
+    params: &Params,
+    body: &mut Body,
+) -> Result<Response, Problem> {
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !["application/x-ndjson", "application/ndjson"].iter().any(|taken| kind.eq_ignore_ascii_case(taken)) {
+        let detail = "send the file that an export gave, as Content-Type: application/x-ndjson";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let mut print = Fingerprint::of(&target);
+    let key = idempotency::key(&parts.headers)?;
+    let now = api.clock.now();
+    if let Some(key) = key {
+        let unknown = Claim { person: who.person.to_string(), key: key.to_owned(), fingerprint: [0; 32], at: now };
+        if let Some(answer) = api.store.answer(&unknown).await? {
+            while let Some(piece) = came(body).await? {
+                print.take(&piece);
+            }
+            return idempotency::recalled(&print.claim(who, key, now), answer);
+        }
+    }
+    let how = ImportAs { key: params.text("key").map(str::to_owned), name: params.text("name").map(str::to_owned) };
+    let mut import = api.engine.import(&By::person(&who.person), how);
+    if let Err(problem) = lines(body, &mut import, &mut print).await {
+        if let Err(error) = import.abandon().await {
+            tracing::warn!("what an import left is removed at the next start: {error}");
+        }
+        return Err(problem);
+    }
+    let claim = key.map(|key| print.claim(who, key, now));
+    let row = import.finish(claim.clone()).await?.board;
+    let view = BoardView::new(&row.board, row.head_seq, Write::made(row.head_seq));
+    let answered = Answered::json(StatusCode::CREATED, &view)?;
+    if let Some(claim) = &claim {
+        idempotency::keep(api, claim, Kept::InStore, &answered).await;
+    }
+    Ok(answered.into_response())
+}
+
+async fn lines(body: &mut Body, import: &mut Import, print: &mut Fingerprint) -> Result<(), Problem> {
     let mut begun = BytesMut::new();
-    loop {
-        let Ok(frame) = tokio::time::timeout(NEXT_WITHIN, body.frame()).await else {
-            return Err(Problem::new(Code::BadRequest, "the file stopped coming"));
-        };
-        let Some(frame) = frame else { break };
-        let cut_off = |_| Problem::new(Code::BadRequest, "the file was cut off on its way");
-        let Ok(mut data) = frame.map_err(cut_off)?.into_data() else { continue };
+    while let Some(mut data) = came(body).await? {
+        print.take(&data);
         while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
             let line = data.split_to(end + 1);
             if begun.is_empty() {
@@ -147,4 +161,18 @@ async fn lines(body: &mut Body, import: &mut Import) -> Result<(), Problem> {
         import.line(&begun).await?;
     }
     Ok(())
+}
+
+/// The file as it comes, piece by piece; `None` at its end.
+async fn came(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let Ok(frame) = tokio::time::timeout(NEXT_WITHIN, body.frame()).await else {
+            return Err(Problem::new(Code::BadRequest, "the file stopped coming"));
+        };
+        let Some(frame) = frame else { return Ok(None) };
+        let cut_off = |_| Problem::new(Code::BadRequest, "the file was cut off on its way");
+        if let Ok(data) = frame.map_err(cut_off)?.into_data() {
+            return Ok(Some(data));
+        }
+    }
 }
