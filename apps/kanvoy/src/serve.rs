@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kanvoy_api::LoginLink;
 use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -40,11 +41,20 @@ pub fn run(config: &Config, json: bool) -> Result<Exit, Failure> {
     if config.admin_password_file {
         warn!("KANVOY_ADMIN_PASSWORD_FILE is set; logins come in a later version, so nobody can log in with it yet");
     }
+    allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(config, json));
     // What is left are reads that nobody waits for.
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
+}
+
+/// Every subscriber is an open file, and many systems begin a process with room for only 1,024. What may be had is taken.
+fn allow_many_files() {
+    let limits = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }) {
+        warn!("the limit of open files stays at {:?}: {error}", limits.current);
+    }
 }
 
 /// Beyond loopback everybody could try; and nobody could log in.
