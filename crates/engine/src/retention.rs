@@ -34,8 +34,9 @@ impl Engine {
         if through < row.first_seq {
             return Ok(());
         }
-        let data = json!({ "from": row.first_seq, "to": through });
-        let pruned = NewEvent::new(log, EventKind::BoardPruned, self.clock.now(), Actor::engine(), &data);
+        let data = json!({ "id": row.board.id, "key": row.board.key, "from": row.first_seq, "to": through });
+        // In the system's log: in the board's own it would be one event more, for which the next sweep removes another.
+        let pruned = NewEvent::new(Log::System, EventKind::BoardPruned, self.clock.now(), Actor::engine(), &data);
         let prune = Change::Prune { board: row.board.id, through };
         self.record(&By::engine(), vec![prune], vec![pruned]).await?;
         tracing::info!(board.id = %row.board.id, "retention removed events {} to {through}", row.first_seq);
