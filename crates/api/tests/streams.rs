@@ -324,7 +324,7 @@ async fn a_restart_in_the_middle_shows_every_seq_once() {
         limit: 1_000,
         max_bytes: usize::MAX,
     };
-    assert_eq!(house.store.events(&query).await.expect("is read").len(), 181);
+    assert_eq!(house.store.events(&query).await.expect("is read").events.len(), 181);
 }
 
 /// Not a limit to be held on every machine, but one that a doubling of buffers would break.

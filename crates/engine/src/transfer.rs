@@ -156,7 +156,7 @@ impl Export {
             max_bytes: PIECE_BYTES,
         };
         let head = self.store.head(query.log).await?;
-        let events = self.store.events(&query).await?;
+        let events = self.store.events(&query).await?.events;
         let Some(last) = events.last() else {
             self.end.head_seq = head;
             self.at = Step::Events { after: 0 };
@@ -185,7 +185,7 @@ impl Export {
             limit: PIECE_ITEMS,
             max_bytes: PIECE_BYTES,
         };
-        let events = self.store.events(&query).await?;
+        let events = self.store.events(&query).await?.events;
         // What was written after the tasks were complete does not belong to this file.
         let upto = events.iter().take_while(|event| event.seq <= self.end.head_seq);
         let mut last = None;

@@ -28,8 +28,7 @@ use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
 use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
 use kanvoy_store::{
-    Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Page, Store, StoreError, StoredEvent, TaskQuery,
-    TaskRow,
+    Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Events, Page, Store, StoreError, TaskQuery, TaskRow,
 };
 pub use open::OpenError;
 use sqlx::SqlitePool;
@@ -127,7 +126,7 @@ impl Store for SqliteStore {
         tasks::edges(&self.readers, board).await
     }
 
-    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events(&self, query: &EventQuery) -> Result<Events, StoreError> {
         events::events(&self.readers, query).await
     }
 

@@ -17,7 +17,8 @@ use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
 use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
 pub use query::{
-    Blocker, BoardRow, Edge, EdgeKind, EventQuery, Kinds, Order, Page, StoredEvent, TaskQuery, TaskRow, WhichTasks,
+    Blocker, BoardRow, Edge, EdgeKind, EventQuery, Events, Kinds, Order, Page, StoredEvent, TaskQuery, TaskRow,
+    WhichTasks,
 };
 
 /// Keeps everything. Every method is one transaction of its own; reads see only what is committed.
@@ -58,8 +59,9 @@ pub trait Store: Send + Sync + 'static {
     /// Every arrow of the board (who waits for whom, who is part of whom), with the count that guards them.
     async fn edges(&self, board: BoardId) -> Result<(Vec<Edge>, u64), StoreError>;
 
-    /// Events of one log in order of `seq`, at most `query.limit`. What retention removed is shown as one `stream.gap`.
-    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+    /// Events of one log in order of `seq`, at most `query.limit`, and whether there are more. What retention removed is shown
+    /// as one `stream.gap`.
+    async fn events(&self, query: &EventQuery) -> Result<Events, StoreError>;
     /// The last `seq` of a log; 0 when it is empty or unknown.
     async fn head(&self, log: Log) -> Result<Seq, StoreError>;
     /// The last `seq` of a log among the events older than this moment; 0 when there is none.

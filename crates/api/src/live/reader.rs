@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kanvoy_domain::{EventKind, Log, Seq, TaskId};
 use kanvoy_engine::Watch;
-use kanvoy_store::{EventQuery, Kinds, Store, StoreError, StoredEvent};
+use kanvoy_store::{EventQuery, Events, Kinds, Store, StoreError, StoredEvent};
 
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -28,7 +28,7 @@ pub(crate) struct LogReader {
     /// The store was read to its end since the watch began: what comes now, the watch has.
     caught_up: bool,
     /// The next page, on its way while this one is being sent: a replay keeps the store and the socket busy at once.
-    ahead: Option<JoinHandle<Result<Vec<StoredEvent>, StoreError>>>,
+    ahead: Option<JoinHandle<Result<Events, StoreError>>>,
     tasks: TaskTracker,
 }
 
@@ -60,7 +60,7 @@ impl LogReader {
 
     /// One page from the store; `None` when there was nothing to give.
     async fn read(&mut self) -> Result<Option<Lines>, StoreError> {
-        let events = match &mut self.ahead {
+        let Events { events, more } = match &mut self.ahead {
             Some(page) => {
                 let page = page.await;
                 self.ahead = None;
@@ -72,17 +72,17 @@ impl LogReader {
                 if head <= self.at {
                     return self.at_the_end().await;
                 }
-                let events = self.store.events(&self.query()).await?;
-                if events.is_empty() {
+                let page = self.store.events(&self.query()).await?;
+                if page.events.is_empty() {
                     // Nothing up to the head is wanted.
                     self.at = head;
                 }
-                events
+                page
             }
         };
         let Some(last) = events.last() else { return Ok(None) };
         self.at = last.seq;
-        if is_full(&events) {
+        if more {
             let (store, query) = (Arc::clone(&self.store), self.query());
             self.ahead = Some(self.tasks.spawn(async move { store.events(&query).await }));
         }
@@ -148,12 +148,6 @@ impl LogReader {
             Log::Board(board) => !matches!(self.store.board(board).await, Ok(None)),
         }
     }
-}
-
-/// There may be more where this came from. A page that stopped for its bytes has room for less than one more event.
-fn is_full(events: &[StoredEvent]) -> bool {
-    let bytes: usize = events.iter().map(|event| event.text.len()).sum();
-    events.len() >= PIECE_EVENTS as usize || bytes >= PIECE_BYTES / 2
 }
 
 impl Drop for LogReader {
