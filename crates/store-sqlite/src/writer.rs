@@ -4,13 +4,13 @@
 //! every group takes, and [`Writer::behind_savepoints`] for the others. What one group decides is durable before anybody hears of
 //! it, and heard of by the feed before the members are answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kanvoy_domain::event::{self, Log};
 use kanvoy_domain::{TaskId, TaskNumber};
-use kanvoy_store::{Change, Commit, Committed, StoreError, StoredEvent, Tell};
+use kanvoy_store::{Change, Commit, Committed, Restored, StoreError, StoredEvent, Tell};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -42,6 +42,7 @@ pub(crate) struct Writer {
     path: PathBuf,
     /// Events may be waiting to be removed.
     leftovers: bool,
+    purged: Purged,
 }
 
 /// A commit on its way, and what became of it.
@@ -50,10 +51,12 @@ struct Member {
     reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
-type Outcome = Result<Done, StoreError>;
+type Outcome<'m> = Result<Done<'m>, StoreError>;
 
 /// What a member was given; its rows are written, its events are not yet.
-struct Done {
+struct Done<'m> {
+    /// What runs after the group's events.
+    afterwards: Script<'m>,
     numbers: Vec<TaskNumber>,
     number_of: HashMap<TaskId, TaskNumber>,
     seqs: Vec<(i64, event::Seq)>,
@@ -61,7 +64,15 @@ struct Done {
 
 impl Writer {
     pub fn new(connection: SqliteConnection, ledger: Ledger, tell: Arc<dyn Tell>, path: PathBuf) -> Self {
-        Self { connection: Some(connection), ledger, texts: Texts::default(), tell, path, leftovers: true }
+        Self {
+            connection: Some(connection),
+            ledger,
+            texts: Texts::default(),
+            tell,
+            path,
+            leftovers: true,
+            purged: Purged::default(),
+        }
     }
 
     /// Until the queue is closed, by [`Ask::Close`] or because the store was dropped.
@@ -120,6 +131,11 @@ impl Writer {
             Ok((outcomes, told)) => {
                 self.ledger.settle();
                 self.leftovers |= commits.iter().any(leaves_over);
+                for (commit, outcome) in commits.iter().zip(&outcomes) {
+                    if outcome.is_ok() {
+                        self.purged.heed(commit);
+                    }
+                }
                 for (log, events) in &told {
                     self.tell.told(*log, events);
                 }
@@ -140,7 +156,7 @@ impl Writer {
     }
 
     /// All that the group changes is durable when this returns. `Err` when nothing is.
-    async fn written(&mut self, commits: &[Commit]) -> Result<(Vec<Outcome>, Told), StoreError> {
+    async fn written<'m>(&mut self, commits: &'m [Commit]) -> Result<(Vec<Outcome<'m>>, Told), StoreError> {
         self.connect().await?;
         let adders = commits.partition_point(only_adds);
         if adders < commits.len() {
@@ -154,7 +170,7 @@ impl Writer {
 
     /// The common case, with as few statements as there can be: nothing depends on what is there, so all rows and events
     /// travel together and no member needs a savepoint. `None`, and nothing written, when a row was refused.
-    async fn in_one_go(&mut self, commits: &[Commit]) -> Result<Option<(Vec<Outcome>, Told)>, StoreError> {
+    async fn in_one_go<'m>(&mut self, commits: &'m [Commit]) -> Result<Option<(Vec<Outcome<'m>>, Told)>, StoreError> {
         let mut script = Script::default();
         script.step("BEGIN IMMEDIATE", vec![], Expect::Anything);
         let mut outcomes = Vec::with_capacity(commits.len());
@@ -168,7 +184,7 @@ impl Writer {
         if outcomes.iter().all(Result::is_err) {
             return Ok(Some((outcomes, Vec::new())));
         }
-        let told = self.finish(commits, &outcomes, &mut script);
+        let told = self.finish(commits, &mut outcomes, &mut script);
         match self.run_script(script).await {
             Ok(()) => Ok(Some((outcomes, told))),
             Err(Stop::Broken(error)) => Err(error),
@@ -181,11 +197,11 @@ impl Writer {
     }
 
     /// The first members behind one savepoint, as long as none of them is refused, and each of the others behind its own.
-    async fn behind_savepoints(
+    async fn behind_savepoints<'m>(
         &mut self,
-        commits: &[Commit],
+        commits: &'m [Commit],
         together: usize,
-    ) -> Result<(Vec<Outcome>, Told), StoreError> {
+    ) -> Result<(Vec<Outcome<'m>>, Told), StoreError> {
         let mut script = Script::default();
         script.step("BEGIN IMMEDIATE", vec![], Expect::Anything);
         let mut outcomes = self.all_or_none(&commits[..together], &mut script).await?;
@@ -211,7 +227,7 @@ impl Writer {
                 Err(stop) => Err(unexpected(stop)),
             };
         }
-        let told = self.finish(commits, &outcomes, &mut script);
+        let told = self.finish(commits, &mut outcomes, &mut script);
         match self.run_script(script).await {
             Ok(()) => Ok((outcomes, told)),
             Err(stop) => Err(unexpected(stop)),
@@ -223,7 +239,7 @@ impl Writer {
         &mut self,
         commits: &'m [Commit],
         script: &mut Script<'m>,
-    ) -> Result<Vec<Outcome>, StoreError> {
+    ) -> Result<Vec<Outcome<'m>>, StoreError> {
         if commits.is_empty() {
             return Ok(Vec::new());
         }
@@ -268,15 +284,18 @@ impl Writer {
     }
 
     fn plan<'m>(&mut self, commit: &'m Commit) -> Result<Plan<'m>, StoreError> {
+        if self.purged.is_named_by(commit) {
+            return Err(StoreError::NotFound);
+        }
         let mark = self.ledger.mark();
         plan(commit, &mut self.ledger).inspect_err(|_| self.ledger.undo_to(mark))
     }
 
-    /// The events of all members that stand, where the logs have come to, and the commit.
-    fn finish<'m>(&self, commits: &'m [Commit], outcomes: &[Outcome], script: &mut Script<'m>) -> Told {
+    /// The events of all members that stand, what must see them, where the logs have come to, and the commit.
+    fn finish<'m>(&self, commits: &'m [Commit], outcomes: &mut [Outcome<'m>], script: &mut Script<'m>) -> Told {
         let mut told = Told::new();
         let mut place: HashMap<Log, usize> = HashMap::new();
-        for (commit, outcome) in commits.iter().zip(outcomes) {
+        for (commit, outcome) in commits.iter().zip(&*outcomes) {
             let Ok(done) = outcome else { continue };
             for (event, (log, seq)) in commit.events.iter().zip(&done.seqs) {
                 let body = event.body(|task| done.number_of.get(&task).copied());
@@ -292,6 +311,9 @@ impl Writer {
                 });
                 script.row(&tables::EVENT, event_row(*log, *seq, event.task, event.kind, event.at, body.into()));
             }
+        }
+        for done in outcomes.iter_mut().flatten() {
+            script.append(std::mem::take(&mut done.afterwards));
         }
         for counter in self.ledger.touched() {
             script.row(&tables::STANDS, vec![Value::Int(counter.log), int(counter.head), int(counter.next_number)]);
@@ -390,6 +412,51 @@ impl Writer {
     }
 }
 
+/// Tasks that were purged last. Whoever was about to tell something of one of them is refused: what is told after the
+/// purge would stay.
+#[derive(Default)]
+struct Purged {
+    known: HashSet<TaskId>,
+    in_order: VecDeque<TaskId>,
+}
+
+/// So many purges later, nobody is still on the way with an event of before.
+const PURGED: usize = 10_000;
+
+impl Purged {
+    fn heed(&mut self, commit: &Commit) {
+        for change in &commit.changes {
+            if let Change::PurgeTask { task, .. } = change {
+                self.add(*task);
+            } else if let Change::Restore(Restored::Tasks(tasks)) = change {
+                // An import may bring back what was purged.
+                tasks.iter().for_each(|(task, _)| self.forget(task.id));
+            }
+        }
+    }
+
+    fn add(&mut self, task: TaskId) {
+        self.known.insert(task);
+        self.in_order.push_back(task);
+        if self.in_order.len() > PURGED
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, task: TaskId) {
+        if self.known.remove(&task) {
+            self.in_order.retain(|purged| *purged != task);
+        }
+    }
+
+    fn is_named_by(&self, commit: &Commit) -> bool {
+        !self.known.is_empty()
+            && commit.events.iter().any(|event| event.task.is_some_and(|task| self.known.contains(&task)))
+    }
+}
+
 fn leaves_over(commit: &Commit) -> bool {
     commit.changes.iter().any(|change| matches!(change, Change::Prune { .. } | Change::PurgeBoard(_)))
 }
@@ -397,9 +464,9 @@ fn leaves_over(commit: &Commit) -> bool {
 /// By log, in the order of `seq`.
 type Told = Vec<(Log, Vec<StoredEvent>)>;
 
-fn split(plan: Plan<'_>) -> (Script<'_>, Done) {
-    let Plan { script, numbers, number_of, seqs, .. } = plan;
-    (script, Done { numbers, number_of, seqs })
+fn split(plan: Plan<'_>) -> (Script<'_>, Done<'_>) {
+    let Plan { script, afterwards, numbers, number_of, seqs, .. } = plan;
+    (script, Done { afterwards, numbers, number_of, seqs })
 }
 
 /// For every member its own.
