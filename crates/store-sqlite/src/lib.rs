@@ -35,7 +35,7 @@ use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::error::closed;
+use crate::error::{closed, interrupted};
 use crate::writer::Ask;
 
 /// Cloning is not needed: callers share it in an `Arc<dyn Store>`.
@@ -59,7 +59,7 @@ impl SqliteStore {
                 self.tasks.spawn(async move { writer.send(ask).await.ok() });
             }
         }
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| if self.writer.is_closed() { closed() } else { interrupted() })?
     }
 }
 

@@ -5,9 +5,11 @@
 //! it, and heard of by the feed before the members are answered.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use kanvoy_domain::event::{self, Log};
 use kanvoy_domain::{TaskId, TaskNumber};
 use kanvoy_store::{Change, Commit, Committed, Restored, StoreError, StoredEvent, Tell};
@@ -25,6 +27,9 @@ pub(crate) enum Ask {
     Commit(Commit, oneshot::Sender<Result<Committed, StoreError>>),
     Ready(oneshot::Sender<Result<(), StoreError>>),
     Close,
+    /// Panics in the middle of a transaction.
+    #[cfg(test)]
+    Fall,
 }
 
 /// Members of one group at most.
@@ -75,7 +80,8 @@ impl Writer {
         }
     }
 
-    /// Until the queue is closed, by [`Ask::Close`] or because the store was dropped.
+    /// Until the queue is closed, by [`Ask::Close`] or because the store was dropped. A panic ends what it met, whose askers
+    /// are told so, and the next group begins afresh.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Ask>, readers: SqlitePool) {
         let mut waiting = Vec::with_capacity(GROUP);
         loop {
@@ -85,9 +91,16 @@ impl Writer {
                     if taken == 0 {
                         break;
                     }
-                    self.serve(&mut waiting, &mut queue).await;
+                    if AssertUnwindSafe(self.serve(&mut waiting, &mut queue)).catch_unwind().await.is_err() {
+                        self.get_up();
+                    }
                 }
-                () = std::future::ready(()), if self.leftovers => self.remove_leftovers().await,
+                () = std::future::ready(()), if self.leftovers => {
+                    if AssertUnwindSafe(self.remove_leftovers()).catch_unwind().await.is_err() {
+                        self.leftovers = false;
+                        self.get_up();
+                    }
+                }
             }
         }
         // The last connection to close moves the write-ahead log into the file, and only a writer can.
@@ -109,6 +122,11 @@ impl Writer {
                 Ask::Commit(commit, reply) => group.push(Member { commit, reply }),
                 Ask::Ready(reply) => asked.push(reply),
                 Ask::Close => queue.close(),
+                #[cfg(test)]
+                Ask::Fall => {
+                    self.run_step("BEGIN IMMEDIATE; UPDATE log SET head_seq = 99").await.ok();
+                    panic!("as the test has asked");
+                }
             }
         }
         if !group.is_empty() {
@@ -137,7 +155,10 @@ impl Writer {
                     }
                 }
                 for (log, events) in &told {
-                    self.tell.told(*log, events);
+                    // It is durable whatever becomes of its hearer, and the next one hears of it all the same.
+                    if catch_unwind(AssertUnwindSafe(|| self.tell.told(*log, events))).is_err() {
+                        error!("whoever was told of {} events of {log} has failed over them", events.len());
+                    }
                 }
                 outcomes
             }
@@ -397,6 +418,11 @@ impl Writer {
         Ok(())
     }
 
+    fn get_up(&mut self) {
+        error!("the writer has failed over what it was asked; it goes on with a new connection");
+        self.begin_afresh();
+    }
+
     /// Whatever the transaction has come to, closing the connection ends it; what is in the file is then the truth.
     fn begin_afresh(&mut self) {
         self.connection = None;
@@ -490,4 +516,77 @@ fn unexpected(stop: Stop) -> StoreError {
 
 fn gone() -> StoreError {
     StoreError::Unavailable("the connection to the database was lost".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::future::join_all;
+    use kanvoy_domain::event::{EventKind, NewEvent};
+    use kanvoy_domain::{Actor, Timestamp};
+    use kanvoy_store::Store;
+
+    use super::*;
+    use crate::SqliteStore;
+
+    fn note() -> Commit {
+        let at = Timestamp::from_millis(1_795_158_000_123);
+        Commit::new(vec![], vec![NewEvent::new(Log::System, EventKind::DaemonRepaired, at, Actor::engine(), &"noted")])
+    }
+
+    async fn open(path: &Path, tell: Arc<dyn Tell>) -> SqliteStore {
+        SqliteStore::open(path, tell).await.expect("opens")
+    }
+
+    /// On one thread, so that all of them are one group.
+    #[tokio::test]
+    async fn a_writer_that_falls_gets_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder.path().join("kanvoy.db"), Arc::new(())).await;
+        assert_eq!(store.commit(note()).await.expect("is kept").seq(), 1);
+        for fall in 0..3 {
+            let fallen = async {
+                store.writer.send(Ask::Fall).await.ok();
+                store.ready().await.map(|()| Committed::default())
+            };
+            let (before, after) = tokio::join!(store.commit(note()), fallen);
+            for answer in [before, after] {
+                assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+            }
+            store.ready().await.expect("can write again");
+            assert_eq!(store.commit(note()).await.expect("is kept").seq(), fall + 2, "no number was lost");
+        }
+        assert_eq!(store.check().await.expect("is checked"), Vec::<String>::new());
+        store.close().await;
+    }
+
+    /// Fails over its second piece of news.
+    #[derive(Default)]
+    struct Shaky {
+        calls: AtomicU64,
+        heard: AtomicU64,
+    }
+
+    impl Tell for Shaky {
+        fn told(&self, _: Log, events: &[StoredEvent]) {
+            assert_ne!(self.calls.fetch_add(1, Ordering::Relaxed), 1, "shaky");
+            self.heard.fetch_add(events.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hearer_that_fails_harms_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shaky = Arc::new(Shaky::default());
+        let store = open(&folder.path().join("kanvoy.db"), Arc::clone(&shaky) as Arc<dyn Tell>).await;
+        for round in 0..3_u64 {
+            let answers = join_all((0..5).map(|_| store.commit(note()))).await;
+            let seqs: Vec<_> = answers.into_iter().map(|answer| answer.expect("is kept").seq()).collect();
+            assert_eq!(seqs, (round * 5 + 1..=round * 5 + 5).collect::<Vec<_>>());
+        }
+        store.close().await;
+        assert_eq!(shaky.heard.load(Ordering::Relaxed), 10, "all but what it failed over");
+    }
 }

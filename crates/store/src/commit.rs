@@ -74,7 +74,8 @@ pub enum Change {
     Restore(Restored),
 }
 
-/// Pieces of an import, in this order. The board is hidden until it is finished.
+/// Pieces of an import, in this order. The board is hidden until it is finished. `Damaged` when a seq, number or version is
+/// 2^53 or more: nobody could count on from there.
 #[derive(Clone, Debug)]
 pub enum Restored {
     Board(Box<Board>),
