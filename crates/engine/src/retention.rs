@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use kanvoy_domain::board::Retention;
 use kanvoy_domain::session::{SecretHash, Session};
-use kanvoy_domain::{Actor, BoardId, EventKind, Log, NewEvent, Seq};
+use kanvoy_domain::{Actor, EventKind, Log, NewEvent, Seq};
 use kanvoy_store::{Answer, BoardRow, Change, Claim, UNANSWERED_FOR_HOURS};
 use serde_json::json;
 
@@ -15,15 +15,15 @@ impl Engine {
         let now = self.clock.now();
         let before = now.plus(-TimeDelta::hours(UNANSWERED_FOR_HOURS));
         self.record(&By::engine(), vec![Change::Sweep { before }], Vec::new()).await?;
-        let mut after: Option<BoardId> = None;
+        let mut after: Option<String> = None;
         loop {
-            let page = self.store.boards(after, 200, true).await?;
+            let page = self.store.boards(after.as_deref(), 200, true).await?;
             for row in &page.items {
                 self.prune(row).await?;
             }
-            match page.items.last() {
-                Some(last) if page.next.is_some() => after = Some(last.board.id),
-                _ => return Ok(()),
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
             }
         }
     }

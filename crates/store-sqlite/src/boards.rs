@@ -18,7 +18,7 @@ macro_rules! board {
                 (SELECT json_group_array(json_object('id', lower(hex(c.id)), 'name', c.name, 'wip_limit', c.wip_limit,
                     'states', (SELECT json_group_array(s.state ORDER BY s.place) FROM column_state s
                         WHERE s.board = c.board AND s.column_id = c.id)) ORDER BY c.position)
-                 FROM board_column c WHERE c.board = b.log)
+                 FROM board_column c WHERE c.board = b.log), b.log
              FROM board b JOIN log l ON l.id = b.log
              WHERE b.deleted_at IS NULL AND b.importing = 0 ",
             $rest
@@ -44,25 +44,24 @@ pub(crate) async fn board_of_column(readers: &SqlitePool, column: ColumnId) -> R
 
 pub(crate) async fn boards(
     readers: &SqlitePool,
-    after: Option<BoardId>,
+    after: Option<&str>,
     limit: u32,
     archived: bool,
 ) -> Result<Page<BoardRow>, StoreError> {
+    let after = after.map(position).transpose()?.unwrap_or_default();
     let limit = limit.max(1) as usize;
-    let query = sqlx::query(board!(
-        "AND (? OR b.archived_at IS NULL)
-         AND b.log > coalesce((SELECT log FROM board WHERE id = ?), 0) ORDER BY b.log LIMIT ?"
-    ));
-    let query = query
-        .bind(archived)
-        .bind(after.map(|after| after.uuid().as_bytes().to_vec()))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-    let rows = query.fetch_all(readers).await.map_err(|error| broken(&error))?;
-    let mut items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| last.board.id.to_string());
-    Ok(Page { items, next })
+    let query = sqlx::query(board!("AND (? OR b.archived_at IS NULL) AND b.log > ? ORDER BY b.log LIMIT ?"));
+    let query = query.bind(archived).bind(after).bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    let mut rows = query.fetch_all(readers).await.map_err(|error| broken(&error))?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|last| last.get::<i64, _>(16).to_string());
+    Ok(Page { items: rows.iter().map(read).collect::<Result<_, _>>()?, next })
+}
+
+/// The number of a board's log: it grows with every board, and is known also when the board is gone.
+fn position(after: &str) -> Result<i64, StoreError> {
+    after.parse().ok().filter(|log| *log > 0).ok_or(StoreError::BadCursor)
 }
 
 pub(crate) async fn keys(readers: &SqlitePool) -> Result<Vec<String>, StoreError> {

@@ -78,7 +78,7 @@ impl Store for SqliteStore {
         boards::board_by_key(&self.readers, key).await
     }
 
-    async fn boards(&self, after: Option<BoardId>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {
+    async fn boards(&self, after: Option<&str>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {
         boards::boards(&self.readers, after, limit, archived).await
     }
 

@@ -37,8 +37,9 @@ pub trait Store: Send + Sync + 'static {
 
     async fn board(&self, id: BoardId) -> Result<Option<BoardRow>, StoreError>;
     async fn board_by_key(&self, key: &BoardKey) -> Result<Option<BoardRow>, StoreError>;
-    /// In the order of their making. Archived ones only when asked for.
-    async fn boards(&self, after: Option<BoardId>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError>;
+    /// In the order of their making, behind the position `after`, which outlives the board that it was given out for. Archived
+    /// ones only when asked for.
+    async fn boards(&self, after: Option<&str>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError>;
     /// Every key ever used, by boards that are deleted too.
     async fn keys(&self) -> Result<Vec<String>, StoreError>;
     async fn board_of_column(&self, column: ColumnId) -> Result<Option<BoardRow>, StoreError>;
@@ -54,7 +55,7 @@ pub trait Store: Send + Sync + 'static {
     async fn lie_of(&self, column: ColumnId) -> Result<Vec<(TaskId, Rank)>, StoreError>;
     /// The rank of the column's last card.
     async fn last_rank(&self, column: ColumnId) -> Result<Option<Rank>, StoreError>;
-    /// The tasks in a column, whatever else they are, to be moved before the column changes.
+    /// The tasks in a column as they lie, whatever else they are, to be moved before the column changes.
     async fn tasks_in_column(&self, column: ColumnId) -> Result<Vec<Task>, StoreError>;
     /// Every arrow of the board (who waits for whom, who is part of whom), with the count that guards them.
     async fn edges(&self, board: BoardId) -> Result<(Vec<Edge>, u64), StoreError>;
