@@ -132,10 +132,12 @@ impl Writer {
         if !group.is_empty() {
             self.write(group).await;
         }
-        for reply in asked {
+        if !asked.is_empty() {
             let ready = self.try_to_write().await;
-            // Whoever asked may be gone.
-            reply.send(ready).ok();
+            for reply in asked {
+                // Whoever asked may be gone.
+                reply.send(ready.as_ref().copied().map_err(again)).ok();
+            }
         }
     }
 
@@ -588,5 +590,17 @@ mod tests {
         }
         store.close().await;
         assert_eq!(shaky.heard.load(Ordering::Relaxed), 10, "all but what it failed over");
+    }
+
+    #[tokio::test]
+    async fn one_try_answers_all_who_ask_whether_it_is_ready() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        let store = open(&path, Arc::new(())).await;
+        let answers = join_all((0..100).map(|_| store.ready())).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let tries = sqlx::query_scalar::<_, i64>("SELECT arrows FROM log WHERE id = 0").fetch_one(&store.readers);
+        assert_eq!(tries.await.expect("reads"), 1);
+        store.close().await;
     }
 }
