@@ -5,6 +5,7 @@
 //! it, and heard of by the feed before the members are answered.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(crate) struct Writer {
     /// Events may be waiting to be removed.
     leftovers: bool,
     purged: Purged,
+    /// Held as long as anything may be written.
+    _lock: File,
 }
 
 /// A commit on its way, and what became of it.
@@ -68,7 +71,7 @@ struct Done<'m> {
 }
 
 impl Writer {
-    pub fn new(connection: SqliteConnection, ledger: Ledger, tell: Arc<dyn Tell>, path: PathBuf) -> Self {
+    pub fn new(connection: SqliteConnection, ledger: Ledger, tell: Arc<dyn Tell>, path: PathBuf, lock: File) -> Self {
         Self {
             connection: Some(connection),
             ledger,
@@ -77,6 +80,7 @@ impl Writer {
             path,
             leftovers: true,
             purged: Purged::default(),
+            _lock: lock,
         }
     }
 
