@@ -151,11 +151,9 @@ impl EditSettings {
 async fn list(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Result<Answered, Problem> {
     let limit = params.limit()?;
     let archived = params.flag("archived")?;
-    let after = params.cursor()?.map(|text| text.parse());
-    let after =
-        after.transpose().map_err(|_| Problem::parameter("cursor", "is not one that this list has given out"))?;
-    let page = api.store.boards(after, limit, archived).await?;
-    let next = page.items.last().filter(|_| page.next.is_some()).map(|row| cursor(&row.board.id.to_string()));
+    let after = params.cursor()?;
+    let page = api.store.boards(after.as_deref(), limit, archived).await?;
+    let next = page.next.as_deref().map(cursor);
     let seen = page.items.iter().filter(|row| api.may_see(&who, row.board.id));
     Answered::json(StatusCode::OK, &List { items: seen.map(BoardView::of).collect(), next_cursor: next })
 }
