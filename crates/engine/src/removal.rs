@@ -81,8 +81,14 @@ impl Engine {
 
     pub async fn delete_board(&self, by: &By, id: BoardId, how: Removal) -> Result<Written<Board>, EngineError> {
         until_settled!(self, {
-            let row = self.store.board(id).await?.ok_or_else(|| EngineError::not_found("board", id))?;
-            let board = row.board;
+            let board = match (self.store.board(id).await?, how) {
+                (Some(row), _) => row.board,
+                (None, Removal::Purge) => {
+                    let board = self.store.deleted_board(id).await?;
+                    board.ok_or_else(|| EngineError::not_found("board", id))?
+                }
+                (None, Removal::Hide) => return Err(EngineError::not_found("board", id).into()),
+            };
             self.nobody_at_work(&board).await?;
             let now = self.clock.now();
             let data = json!({ "id": id, "key": board.key, "name": board.name, "purged": how == Removal::Purge });

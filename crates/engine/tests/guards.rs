@@ -95,6 +95,10 @@ async fn what_is_at_work_is_not_archived_and_what_is_archived_does_not_move() {
     let refused = house.engine.add_column(&me(), board.id, column).await.expect_err("is refused");
     assert!(matches!(refused, EngineError::Archived { .. }), "{refused}");
     house.engine.delete_board(&me(), board.id, Removal::Hide).await.expect("an archived board can go");
+    house.engine.delete_board(&me(), board.id, Removal::Hide).await.expect_err("is out of sight");
+    house.engine.delete_board(&me(), board.id, Removal::Purge).await.expect("can be purged all the same");
+    let gone = house.engine.delete_board(&me(), board.id, Removal::Purge).await.expect_err("is gone");
+    assert!(matches!(gone, EngineError::NotFound { .. }), "{gone}");
 }
 
 #[tokio::test]

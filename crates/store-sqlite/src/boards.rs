@@ -10,8 +10,8 @@ use crate::error::{broken, damaged};
 use crate::tables::uuid;
 
 /// A board with its columns, which come as JSON in the order in which they stand.
-macro_rules! board {
-    ($rest:literal) => {
+macro_rules! any_board {
+    ($rest:expr) => {
         concat!(
             "SELECT b.id, b.key, b.name, b.description, b.repository_url, b.default_branch, b.settings, b.created_at,
                 b.updated_at, b.archived_at, b.version, b.rev, l.head_seq, l.first_seq, l.next_number,
@@ -19,10 +19,16 @@ macro_rules! board {
                     'states', (SELECT json_group_array(s.state ORDER BY s.place) FROM column_state s
                         WHERE s.board = c.board AND s.column_id = c.id)) ORDER BY c.position)
                  FROM board_column c WHERE c.board = b.log), b.log
-             FROM board b JOIN log l ON l.id = b.log
-             WHERE b.deleted_at IS NULL AND b.importing = 0 ",
+             FROM board b JOIN log l ON l.id = b.log WHERE ",
             $rest
         )
+    };
+}
+
+/// One that can be seen.
+macro_rules! board {
+    ($rest:literal) => {
+        any_board!(concat!("b.deleted_at IS NULL AND b.importing = 0 ", $rest))
     };
 }
 
@@ -34,6 +40,18 @@ pub(crate) async fn board(readers: &SqlitePool, id: BoardId) -> Result<Option<Bo
 pub(crate) async fn board_by_key(readers: &SqlitePool, key: &BoardKey) -> Result<Option<BoardRow>, StoreError> {
     let query = sqlx::query(board!("AND b.key = ?")).bind(key.as_str());
     query.fetch_optional(readers).await.map_err(|error| broken(&error))?.as_ref().map(read).transpose()
+}
+
+pub(crate) async fn deleted_board(readers: &SqlitePool, id: BoardId) -> Result<Option<Board>, StoreError> {
+    let query = sqlx::query(any_board!("b.deleted_at IS NOT NULL AND b.id = ?")).bind(id.uuid().as_bytes().to_vec());
+    let row = query.fetch_optional(readers).await.map_err(|error| broken(&error))?;
+    row.as_ref().map(|row| read(row).map(|row| row.board)).transpose()
+}
+
+pub(crate) async fn deleted_board_by_key(readers: &SqlitePool, key: &BoardKey) -> Result<Option<Board>, StoreError> {
+    let query = sqlx::query(any_board!("b.deleted_at IS NOT NULL AND b.key = ?")).bind(key.as_str());
+    let row = query.fetch_optional(readers).await.map_err(|error| broken(&error))?;
+    row.as_ref().map(|row| read(row).map(|row| row.board)).transpose()
 }
 
 pub(crate) async fn board_of_column(readers: &SqlitePool, column: ColumnId) -> Result<Option<BoardRow>, StoreError> {

@@ -26,7 +26,7 @@ pub use check::check;
 use kanvoy_domain::event::{Log, Seq};
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
-use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
+use kanvoy_domain::{Board, BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
 use kanvoy_store::{
     Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Events, Page, Store, StoreError, TaskQuery, TaskRow,
 };
@@ -76,6 +76,14 @@ impl Store for SqliteStore {
 
     async fn board_by_key(&self, key: &BoardKey) -> Result<Option<BoardRow>, StoreError> {
         boards::board_by_key(&self.readers, key).await
+    }
+
+    async fn deleted_board(&self, id: BoardId) -> Result<Option<Board>, StoreError> {
+        boards::deleted_board(&self.readers, id).await
+    }
+
+    async fn deleted_board_by_key(&self, key: &BoardKey) -> Result<Option<Board>, StoreError> {
+        boards::deleted_board_by_key(&self.readers, key).await
     }
 
     async fn boards(&self, after: Option<&str>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {

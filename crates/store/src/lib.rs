@@ -15,7 +15,7 @@ pub use commit::{Answer, Change, Claim, Commit, Committed, Restored, UNANSWERED_
 use kanvoy_domain::event::{Log, Seq};
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
-use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
+use kanvoy_domain::{Board, BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
 pub use query::{
     Blocker, BoardRow, Edge, EdgeKind, EventQuery, Events, Kinds, Order, Page, StoredEvent, TaskQuery, TaskRow,
     WhichTasks,
@@ -37,6 +37,9 @@ pub trait Store: Send + Sync + 'static {
 
     async fn board(&self, id: BoardId) -> Result<Option<BoardRow>, StoreError>;
     async fn board_by_key(&self, key: &BoardKey) -> Result<Option<BoardRow>, StoreError>;
+    /// A board that was deleted and not purged.
+    async fn deleted_board(&self, id: BoardId) -> Result<Option<Board>, StoreError>;
+    async fn deleted_board_by_key(&self, key: &BoardKey) -> Result<Option<Board>, StoreError>;
     /// In the order of their making, behind the position `after`, which outlives the board that it was given out for. Archived
     /// ones only when asked for.
     async fn boards(&self, after: Option<&str>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError>;

@@ -245,13 +245,13 @@ async fn edit(
     tag = "boards",
     params(
         ("id" = String, Path, description = "Its id, or its key."),
-        ("purge" = Option<bool>, Query, description = "For good, with its tasks and its log."),
+        ("purge" = Option<bool>, Query, description = "For good, with its tasks and its log; also one that is deleted already."),
     ),
     responses((status = 200, body = BoardView), (status = 409, body = Problem, description = "`has_dependents`.")),
 )]
 async fn remove(State(api): State<Arc<Api>>, who: Principal, Id(id): Id, params: Params) -> Result<Answered, Problem> {
-    let board = api.board_id(&who, &id).await?;
     let purge = params.flag("purge")?;
+    let board = if purge { api.board_kept(&who, &id).await? } else { api.board_id(&who, &id).await? };
     let how = if purge { Removal::Purge } else { Removal::Hide };
     let by = By::person(&who.person);
     let gone = api.engine.delete_board(&by, board, how).await?;
