@@ -541,7 +541,7 @@ impl Import {
         Ok(())
     }
 
-    /// Names the board that has the file's id, if it can be seen.
+    /// Names the board that has the file's id.
     async fn here_already(&mut self, board: &Board) -> Result<EngineError, EngineError> {
         let store = &self.engine.store;
         let detail = if let Some(row) = store.board(board.id).await? {
@@ -550,13 +550,17 @@ impl Import {
                 "this very board is on this server already, as {key}; purge it (kanvoy board delete {key} --purge) or import \
                  the file into another server"
             )
+        } else if let Some(deleted) = store.deleted_board(board.id).await? {
+            let key = deleted.key;
+            format!(
+                "this very board is on this server, deleted, as {key}; purge it (kanvoy board delete {key} --purge) or \
+                 import the file into another server"
+            )
         } else if store.half_imported().await?.contains(&board.id) {
             self.beside = Some(board.id);
             "this very board is being imported just now; ask again when that is done".to_owned()
         } else {
-            "a board with this id is, or was, on this server; purge it (kanvoy board delete KEY --purge) or import the file \
-             into another server"
-                .to_owned()
+            "a board with this id was on this server a moment ago; ask again".to_owned()
         };
         Ok(EngineError::Taken { field: "id", detail })
     }

@@ -334,7 +334,7 @@ async fn the_board_that_is_in_the_way_is_named() {
 
     house.engine.delete_board(&me(), board.id, Removal::Hide).await.expect("is deleted");
     let refused = import_as(&house, &file, Some("NEWK"), None).await.expect_err("is hidden").to_string();
-    assert!(refused.contains("is, or was, on this server") && !refused.contains("NEWK"), "{refused}");
+    assert!(refused.contains(&format!("deleted, as {}", board.key)) && !refused.contains("NEWK"), "{refused}");
 
     let other = house.engine.create_board(&me(), NewBoard { name: "Other".into(), ..NewBoard::default() }).await;
     let file = exported(&house, other.expect("is made").object.id).await.replace("Other", "Othrr");
