@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+#[expect(clippy::disallowed_methods, reason = "a build script is told what to do by its environment")]
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-env-changed=KANVOY_REQUIRE_WEB");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../frontend");

@@ -7,6 +7,7 @@ use kanvoy_domain::board::{BoardEdit, ColumnEdit, Retention, Settings};
 use kanvoy_domain::task::TaskEdit;
 use kanvoy_domain::{Log, NewBoard, NewTask, State};
 use kanvoy_engine::{Beside, EngineError, MoveTo, Removal};
+use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_who_want_the_same_all_have_their_turn() {
@@ -34,15 +35,13 @@ async fn many_who_want_the_same_all_have_their_turn() {
         let new = NewBoard { name: "One name".into(), ..NewBoard::default() };
         async move { engine.create_board(&me(), new).await.map(drop) }
     });
-    let all = futures_util::future::join_all(
-        editing
-            .map(tokio::spawn)
-            .chain(making.map(tokio::spawn))
-            .chain(columns.map(tokio::spawn))
-            .chain(boards.map(tokio::spawn)),
-    );
-    for done in all.await {
-        done.expect("does not panic").expect("nobody gave a version, so nobody is refused");
+    let mut all = JoinSet::new();
+    editing.for_each(|one| drop(all.spawn(one)));
+    making.for_each(|one| drop(all.spawn(one)));
+    columns.for_each(|one| drop(all.spawn(one)));
+    boards.for_each(|one| drop(all.spawn(one)));
+    for done in all.join_all().await {
+        done.expect("nobody gave a version, so nobody is refused");
     }
     house.check(board.id).await;
 }
