@@ -28,11 +28,14 @@ pub(super) async fn boards_are_made_and_changed(world: &World) {
         description: Some("Several\nlines.".into()),
         repository_url: Some(Some("https://example.com/repo".into())),
         default_branch: Some(Some("main".into())),
-        settings: Some(Settings {
-            verify: true,
-            retention: Retention { max_events: Some(7), max_age_days: None },
-            ..Settings::default()
-        }),
+        settings: Some(
+            Settings {
+                verify: true,
+                retention: Retention { max_events: Some(7), max_age_days: None },
+                ..Settings::default()
+            }
+            .into(),
+        ),
         archived: Some(true),
     };
     let (edited, _) = board.edited(edit, world.now()).expect("an edit");
