@@ -84,7 +84,7 @@ impl Follower {
         }
         let logged_out = async {
             match &self.who.session {
-                Some(session) => session.ended.cancelled().await,
+                Some(session) => session.over(self.api.clock.now()).await,
                 None => std::future::pending().await,
             }
         };

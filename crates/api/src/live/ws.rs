@@ -64,9 +64,6 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
                 if pulse.stopped() {
                     return Some(NO_PONG);
                 }
-                if who.session.as_ref().is_some_and(|session| session.expires_at <= api.clock.now()) {
-                    return Some(LOGGED_OUT);
-                }
                 if !stream.source.still_there().await {
                     return Some(DELETED);
                 }
@@ -129,7 +126,7 @@ async fn ended(api: &Api, who: &Principal) -> (u16, &'static str) {
     };
     tokio::select! {
         () = api.shutdown.cancelled() => GOING_AWAY,
-        () = session.ended.cancelled() => LOGGED_OUT,
+        () = session.over(api.clock.now()) => LOGGED_OUT,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,7 @@ use utoipa_axum::routes;
 use crate::app::{Api, header};
 use crate::auth::link::LoginLink;
 use crate::auth::ticket::Ticket;
-use crate::auth::{Principal, Role, session};
+use crate::auth::{Principal, Role};
 use crate::body::{Nothing, Post};
 use crate::idempotency::{Answered, Kept, once};
 use crate::params::Id;
@@ -92,11 +93,21 @@ async fn new_link(
     request_body = Option<Nothing>,
     responses((status = 204, description = "Logged out.")),
 )]
-async fn logout(State(api): State<Arc<Api>>, who: Principal, _: Post<Nothing>) -> Result<Response, Problem> {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Some(session) = &who.session {
-        let cookie = api.end_session(session).await?;
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
+async fn logout(
+    State(api): State<Arc<Api>>,
+    who: Principal,
+    Post { claim, .. }: Post<Nothing>,
+) -> Result<Response, Problem> {
+    let (shared, session) = (Arc::clone(&api), who.session.clone());
+    let ended = once(&api, &who, claim, Kept::InMemory, move |_| async move {
+        if let Some(session) = session {
+            shared.end_session(&session).await?;
+        }
+        Ok(Answered { status: StatusCode::NO_CONTENT, body: Bytes::new() })
+    });
+    let mut response = ended.await?;
+    if who.session.is_some() {
+        response.headers_mut().insert(header::SET_COOKIE, api.no_cookie());
     }
     Ok(response)
 }
@@ -126,7 +137,7 @@ async fn login(
     // Programs that look at links before people open them ask with HEAD: that must not use the link up.
     let opens = method == axum::http::Method::GET;
     let cookie = if opens && api.open_link(&code) { Some(api.begin_session().await?) } else { None };
-    let logged_in = match (&cookie, session::sent(&headers)) {
+    let logged_in = match (&cookie, api.sessions.sent(&headers)) {
         (Some(_), _) => true,
         // The link was opened before, in this very browser.
         (None, Some(secret)) => api.by_cookie(secret).await?.is_some(),
@@ -134,7 +145,7 @@ async fn login(
     };
     if !logged_in {
         let detail = "this link was opened before, is too old, or never was one; ask for another";
-        return Err(Problem::new(Code::NotFound, detail).with_try("kanvoy open"));
+        return Err(Problem::new(Code::NotFound, detail).with_try("kanvoy auth link"));
     }
     let mut response = StatusCode::SEE_OTHER.into_response();
     let home = api.public_url.as_deref().map_or_else(|| "/".to_owned(), |url| format!("{url}/"));
