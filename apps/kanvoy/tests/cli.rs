@@ -420,6 +420,26 @@ fn a_watcher_stays_whatever_becomes_of_the_daemon() {
 }
 
 #[test]
+fn a_watcher_learns_that_its_task_is_gone() {
+    let daemon = Daemon::start();
+    daemon.run(&["board", "create", "Kanvoy", "--key", "KAN"]).ok();
+    for (number, purge, wait) in [("1", false, false), ("2", true, false), ("3", false, true), ("4", true, true)] {
+        daemon.run(&["task", "create", "Watched"]).ok();
+        let mut command = daemon.room.command();
+        command.args(["task", "watch", number]).args(wait.then_some("--wait"));
+        let mut watcher = Piped::start(command);
+        watcher.until("made “Watched” as TODO");
+        let delete = ["task", "delete", number, "--yes", "--purge"];
+        daemon.run(&delete[..if purge { 5 } else { 4 }]).ok();
+        let began = std::time::Instant::now();
+        let (code, said) = watcher.end();
+        assert!(began.elapsed() < std::time::Duration::from_secs(15), "sooner than the server's ticks: {said}");
+        assert_eq!(code, if wait { 5 } else { 0 }, "{said}");
+        assert!(said.contains("task was deleted"), "{said}");
+    }
+}
+
+#[test]
 fn every_log_can_be_followed_at_once() {
     let daemon = Daemon::start();
     daemon.run(&["board", "create", "Kanvoy", "--key", "KAN"]).ok();
