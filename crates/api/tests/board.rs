@@ -337,3 +337,22 @@ async fn settings_that_are_changed_at_once_are_all_kept() {
         (&Value::Null, &json!("d4"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_with_a_comma_can_be_looked_for() {
+    let house = House::new().await;
+    let board = house.board("LAB").await;
+    let path = format!("/api/v1/boards/{board}/tasks");
+    for (title, labels) in [("both", json!(["a,b", "c"])), ("one", json!(["a,b"])), ("apart", json!(["a", "b"]))] {
+        assert_eq!(house.post(&path, json!({"title": title, "labels": labels})).await.0, StatusCode::CREATED);
+    }
+    let found = async |query: &str| {
+        let (status, page) = house.get(&format!("{path}?{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        page["items"].as_array().expect("a list").iter().map(|task| text(task, "title")).collect::<Vec<_>>()
+    };
+    assert_eq!(found("label=a,b").await, ["both", "one"]);
+    assert_eq!(found("label=a,b&label=c").await, ["both"]);
+    assert_eq!(found("label=a&label=b").await, ["apart"]);
+    assert_eq!(found("state=TODO,BACKLOG&priority=normal,high").await.len(), 3);
+}
