@@ -646,6 +646,86 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// As a shell would take the line apart, without what it would do besides; what follows a `#` is for people.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
+        for character in line.chars() {
+            match character {
+                '#' if !quoted && word.is_none() => break,
+                '"' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                ' ' if !quoted => words.extend(word.take()),
+                other => word.get_or_insert_default().push(other),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    fn check(line: &str, place: &std::path::Path) {
+        // An ellipsis stands for the command that one was about to type.
+        let mut typed = words(line);
+        if typed.last().is_some_and(|last| last == "…") {
+            *typed.last_mut().expect("is there") = "status".to_owned();
+        }
+        let understood = Cli::try_parse_from(typed);
+        assert!(understood.is_ok(), "{}: `{line}` is no command: {}", place.display(), understood.unwrap_err());
+    }
+
+    fn sources(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("is there").map(|entry| entry.expect("is read").path()) {
+            if entry.is_dir() {
+                sources(&entry, found);
+            } else if entry.extension().is_some_and(|ending| ending == "rs") {
+                found.push(entry);
+            }
+        }
+    }
+
+    /// What the API and the commands tell people to type can be typed.
+    #[test]
+    fn advice_can_be_followed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut files = Vec::new();
+        sources(&root.join("crates/api/src"), &mut files);
+        sources(&root.join("apps/kanvoy/src"), &mut files);
+        let mut checked = 0;
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("is read");
+            for (at, _) in text
+                .match_indices("kanvoy ")
+                .filter(|(at, _)| text[..*at].ends_with("with_try(\"") || text[..*at].ends_with("with_next(\""))
+            {
+                let mut line = String::new();
+                let mut rest = text[at..].chars();
+                while let Some(character) = rest.next().filter(|character| *character != '"') {
+                    line.extend(if character == '\\' { rest.next() } else { Some(character) });
+                }
+                check(&line, &file);
+                checked += 1;
+            }
+        }
+        assert!(checked >= 15, "only {checked} were found");
+    }
+
+    #[test]
+    fn what_the_documents_show_can_be_typed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut checked = 0;
+        for name in ["README.md", "CONTRIBUTING.md"] {
+            let text = std::fs::read_to_string(root.join(name)).expect("is read");
+            let shown = text.split("```").skip(1).step_by(2).flat_map(str::lines);
+            let spelled = text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2));
+            for line in shown.chain(spelled).map(str::trim).filter(|line| line.starts_with("kanvoy ")) {
+                check(line, &root.join(name));
+                checked += 1;
+            }
+        }
+        assert!(checked >= 5, "only {checked} were found");
+    }
+
     #[test]
     fn times_and_states_are_read_as_people_write_them() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
