@@ -130,6 +130,14 @@ async fn a_browser_logs_in_by_a_link_once_and_out_again() {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains("Secure"));
+    // A person who follows it again reads a page, a program a problem.
+    for (accept, kind) in [("text/html,*/*;q=0.8", "text/html; charset=utf-8"), ("*/*", "application/problem+json")] {
+        let again = no_redirects.get(&link).header("accept", accept).send().await.expect("is answered");
+        assert_eq!(
+            (again.status(), &again.headers()["content-type"]),
+            (StatusCode::NOT_FOUND, &kind.parse().expect("a header"))
+        );
+    }
     let cookie = cookie.split(';').next().expect("a pair").to_owned();
     assert_eq!(no_redirects.get(&link).send().await.expect("is answered").status(), StatusCode::NOT_FOUND);
 

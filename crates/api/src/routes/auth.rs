@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use kanvoy_domain::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -119,6 +119,13 @@ async fn me(who: Principal) -> Result<Answered, Problem> {
     Answered::json(StatusCode::OK, &Me { id: &who.person, name: &who.name, role: who.role, expires_at })
 }
 
+/// For a person who followed a link that is good no more.
+const USED_UP: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Kanvoy</title>\
+    <h1>This link is good no more</h1>\
+    <p>It was opened before, is too old, or never was one. In a terminal, <code>kanvoy auth link</code> makes another.</p>\
+    </html>";
+
 /// Logs a browser in by its one-time link, and goes on to the board.
 #[utoipa::path(
     get,
@@ -144,6 +151,11 @@ async fn login(
         (None, None) => false,
     };
     if !logged_in {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        if accept.contains("text/html") {
+            let plain = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_SECURITY_POLICY, "default-src 'none'")];
+            return Ok((StatusCode::NOT_FOUND, plain, Html(USED_UP)).into_response());
+        }
         let detail = "this link was opened before, is too old, or never was one; ask for another";
         return Err(Problem::new(Code::NotFound, detail).with_try("kanvoy auth link"));
     }
