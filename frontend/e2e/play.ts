@@ -9,7 +9,6 @@ type Played = Awaited<ReturnType<typeof serve>>;
 /** Every test has a server of its own, below a path, with the policy of the binary; what the page complains of fails it. */
 export const test = base.extend<{ options: Options; played: Played; complaints: string[] }>({
   options: [{}, { option: true }],
-  // biome-ignore lint/correctness/noEmptyPattern: Playwright wants it so
   played: async ({ options }, use) => {
     const played = await serve(DIST, { ...options, prefix: '/team/kanvoy' });
     await use(played);

@@ -81,7 +81,7 @@ for (const { name, colorScheme, width, height } of LOOKS) {
       if (process.env.ONLY && !process.env.ONLY.split(',').includes(file)) continue;
       await page.goto(played.url + path);
       await page.getByRole('heading').first().waitFor();
-      await ready?.(page);
+      await ready?.(page).catch((error) => console.log(name, file, String(error).split('\n')[0]));
       await page.waitForTimeout(350);
       await page.screenshot({ path: `${OUT}${file}-${name}.png` });
     }

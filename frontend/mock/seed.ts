@@ -20,7 +20,7 @@ const ROWS: Row[] = [
     'claude-code',
     ['parser', 'bug'],
     {
-      live: { note: 'Running cargo test -p parser', percent: 62, cost: { amount: 0.84, currency: 'USD' } },
+      live: { note: 'Running cargo test -p parser', percent: 62, cost: 0.84 },
       attempts: 1,
     },
   ],
@@ -31,7 +31,7 @@ const ROWS: Row[] = [
     'codex',
     ['engine'],
     {
-      live: { note: 'Reading crates/engine/src/feed.rs', percent: null, cost: { amount: 0.21, currency: 'USD' } },
+      live: { note: 'Reading crates/engine/src/feed.rs', percent: null, cost: 0.21 },
       attempts: 2,
     },
   ],
@@ -41,7 +41,7 @@ const ROWS: Row[] = [
     'urgent',
     'claude-code',
     ['auth', 'security'],
-    { live: { note: 'Asks to run a command', percent: null, cost: { amount: 1.37, currency: 'USD' } }, attempts: 1 },
+    { live: { note: 'Asks to run a command', percent: null, cost: 1.37 }, attempts: 1 },
   ],
   [
     'Login fails behind a proxy that strips cookies',
@@ -72,7 +72,7 @@ const ROWS: Row[] = [
     'high',
     'claude-code',
     ['security'],
-    { attempts: 1, live: { note: null, percent: null, cost: { amount: 2.1, currency: 'USD' } } },
+    { attempts: 1, live: { note: null, percent: null, cost: 2.1 } },
   ],
   [
     'Keep the order of columns when two people drag at once',
@@ -80,7 +80,7 @@ const ROWS: Row[] = [
     'normal',
     'gemini',
     ['bug'],
-    { attempts: 3, live: { note: null, percent: null, cost: { amount: 0.4, currency: 'USD' } } },
+    { attempts: 3, live: { note: null, percent: null, cost: 0.4 } },
   ],
   [
     'Retention: drop events older than a quarter',
@@ -88,7 +88,7 @@ const ROWS: Row[] = [
     'normal',
     'claude-code',
     ['engine'],
-    { attempts: 1, live: { note: null, percent: null, cost: { amount: 1.02, currency: 'USD' } } },
+    { attempts: 1, live: { note: null, percent: null, cost: 1.02 } },
   ],
   [
     'One writer for each board, with a queue in front',

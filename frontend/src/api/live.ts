@@ -227,7 +227,7 @@ const concernsRun = (event: Event) =>
 function renamed(boards: Board[], events: Event[]): Board[] {
   return boards.map((board) => {
     const changes = events.filter((event) => event.type === 'board.updated' && event.board_id === board.id);
-    return changes.reduce((all, event) => ({ ...all, ...(event.data.changed as Partial<Board>) }), board);
+    return Object.assign({}, board, ...changes.map((event) => event.data.changed)) as Board;
   });
 }
 

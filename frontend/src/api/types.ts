@@ -1,5 +1,21 @@
 /** What the server says, in its own spelling. The names follow the OpenAPI document. */
 
+import type { components } from './generated/schema';
+
+type S = components['schemas'];
+
+export type State = S['State'];
+export type Priority = S['Priority'];
+export type Column = S['Column'];
+export type BoardSettings = S['Settings'];
+export type Board = S['Board'];
+export type Reason = S['Reason'];
+export type Failure = S['Failure'];
+export type Task = S['Task'];
+export type Actor = S['Actor'];
+export type Me = S['Me'];
+export type Health = S['Readiness'];
+
 export const STATES = [
   'BACKLOG',
   'TODO',
@@ -10,113 +26,22 @@ export const STATES = [
   'COMPLETED',
   'FAILED',
   'CANCELLED',
-] as const;
-export type State = (typeof STATES)[number];
+] as const satisfies readonly State[];
 
-export const PRIORITIES = ['urgent', 'high', 'normal', 'low'] as const;
-export type Priority = (typeof PRIORITIES)[number];
+export const PRIORITIES = ['urgent', 'high', 'normal', 'low'] as const satisfies readonly Priority[];
 
-export interface Column {
-  id: string;
-  name: string;
-  states: State[];
-  wip_limit: number | null;
-}
+/** What agents report is in a currency; what the board sums up is in dollars. */
+export type Cost = number | { amount: number; currency: string };
 
-export interface BoardSettings {
-  review: 'nobody' | 'person';
-  verify: boolean;
-  planner: string | null;
-  default_agent_type: string | null;
-  retention: { max_events: number | null; max_age_days: number | null };
-}
-
-export interface Board {
-  id: string;
-  key: string;
-  name: string;
-  description: string;
-  repository_url: string | null;
-  default_branch: string | null;
-  columns: Column[];
-  head_seq: number;
-  settings: BoardSettings;
-  created_at: string;
-  updated_at: string;
-  archived_at: string | null;
-  version: number;
-}
-
-export interface Reason {
-  code: string;
-  detail: string;
-}
-
-export interface Cost {
-  amount: number;
-  currency: string;
-}
-
-export interface Failure extends Reason {
-  exit_code?: number | null;
-  oom?: boolean | null;
-  stderr_tail?: string | null;
-}
-
-export interface Task {
-  id: string;
-  board_id: string;
-  number: number;
-  title: string;
-  description: string;
-  state: State;
-  column_id: string;
-  rank: string;
-  priority: Priority;
-  agent_type: string | null;
-  repository_url: string | null;
-  branch: string | null;
-  labels: string[];
-  blocked_by: string[];
-  parent_id: string | null;
-  external_ref: string | null;
-  waiting: Reason[];
-  live: { note: string | null; percent: number | null; cost: Cost | null };
-  current_run_id: string | null;
-  open_requests: number;
-  attempts: number;
-  failure: Failure | null;
-  created_at: string;
-  updated_at: string;
-  archived_at: string | null;
-  version: number;
-}
-
-export type Written<T> = T & { seq: number };
+export type Written<T> = T & { seq?: number };
 
 export interface Page<T> {
   items: T[];
   next_cursor: string | null;
 }
 
-export interface Actor {
-  kind: 'person' | 'agent' | 'engine' | 'rule';
-  id?: string;
-}
-
 /** One fact of a log. `data` depends on `type`; reducers read only what they know and leave the rest alone. */
-export interface Event {
-  seq: number;
-  type: string;
-  timestamp: string;
-  board_id?: string;
-  task_id?: string;
-  run_id?: string;
-  agent_id?: string;
-  actor?: Actor;
-  cause?: number;
-  data: Record<string, unknown>;
-}
+export type Event = Omit<S['Event'], 'data'> & { data: Record<string, unknown> };
 
 export interface NewBoard {
   name: string;
@@ -303,17 +228,6 @@ export interface QueueEntry {
   position: number;
   since: string;
   waiting: Reason[];
-}
-
-export interface Health {
-  status: 'ok' | 'degraded' | 'unavailable';
-  checks: Record<string, { status: string; detail?: string } | string>;
-}
-
-export interface Me {
-  id: string;
-  name: string;
-  role: string;
 }
 
 export interface FileChange {

@@ -22,12 +22,13 @@ export function plain(output: string): string {
 
 export const plural = (count: number, one: string, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
-export function money(cost: { amount: number; currency: string }): string {
+export function money(cost: number | { amount: number; currency: string }): string {
+  const { amount, currency } = typeof cost === 'number' ? { amount: cost, currency: 'USD' } : cost;
   return new Intl.NumberFormat('en', {
     style: 'currency',
-    currency: /^[A-Z]{3}$/.test(cost.currency) ? cost.currency : 'USD',
-    maximumFractionDigits: cost.amount < 1 ? 3 : 2,
-  }).format(cost.amount);
+    currency: /^[A-Z]{3}$/.test(currency) ? currency : 'USD',
+    maximumFractionDigits: amount < 1 ? 3 : 2,
+  }).format(amount);
 }
 
 export const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });

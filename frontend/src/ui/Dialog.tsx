@@ -26,7 +26,6 @@ export function Dialog({ title, onClose, children, footer, wide, bare }: Props) 
     };
   }, []);
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape is the dialog's own
     <dialog
       ref={ref}
       aria-labelledby={id}

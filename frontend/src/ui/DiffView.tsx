@@ -19,7 +19,6 @@ interface Props {
 
 export function DiffView({ lines, label, split, onLine, below }: Props) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a wide diff must be scrollable with the keyboard
     <section className="overflow-x-auto" aria-label={label} tabIndex={0}>
       <table className={cx('w-full border-collapse font-mono text-xs leading-5', split && 'table-fixed')}>
         <caption className="sr-only">{label}</caption>

@@ -17,7 +17,7 @@ export function Ago({ time, className }: { time: string; className?: string }) {
   const at = useSyncExternalStore(watch, () => now);
   return (
     <time dateTime={time} title={exactly(time)} className={className}>
-      {ago(time, Math.max(at, Date.parse(time)))}
+      {ago(time, at)}
     </time>
   );
 }

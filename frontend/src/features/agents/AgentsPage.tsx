@@ -165,7 +165,7 @@ function Running() {
 function Use({ name, now, most, unit }: { name: string; now: number; most?: number; unit: string }) {
   const part = most ? (100 * now) / most : 0;
   return (
-    <span className="flex w-28 flex-col gap-0.5">
+    <span className="flex w-36 flex-col gap-0.5 whitespace-nowrap">
       <span>
         {name} {now} {unit}
         {most ? <span className="text-faint"> / {most}</span> : null}

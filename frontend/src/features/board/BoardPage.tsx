@@ -250,7 +250,7 @@ export function BoardPage() {
   return (
     <div className="relative flex h-full min-w-0">
       <div className="flex min-w-0 flex-1 flex-col">
-        <header className="flex flex-wrap items-center gap-2 border-b px-4 py-2">
+        <header className="flex items-center gap-2 border-b px-4 py-2 max-md:flex-wrap">
           <h1 className="min-w-0 truncate text-lg font-semibold" title={board.description || undefined}>
             {board.name}
           </h1>
@@ -265,7 +265,7 @@ export function BoardPage() {
             <GearIcon />
           </Link>
           <span className="flex-1 max-md:hidden" />
-          <div className="flex items-center gap-2 max-md:order-last max-md:w-full">
+          <div className="flex min-w-0 items-center gap-2 max-md:order-last max-md:w-full">
             <FilterBar filters={filters} tasks={view.tasks.values()} />
           </div>
           <span className="flex-1 md:hidden" />

@@ -174,7 +174,7 @@ function Columns({ board }: { board: Board }) {
               min={1}
               placeholder="no limit"
               defaultValue={column.wip_limit ?? ''}
-              className="w-24"
+              className="w-24!"
               onBlur={(event) => {
                 const limit = event.target.value ? Number(event.target.value) : null;
                 if (limit !== column.wip_limit) change(column.id, { wip_limit: limit });

@@ -130,7 +130,6 @@ function NewBoard({ onClose }: { onClose: () => void }) {
       >
         <div className="grid grid-cols-[1fr_7rem] gap-3">
           <Field label="Name" error={fields.name}>
-            {/* biome-ignore lint/a11y/noAutofocus: it was opened to type */}
             <Input autoFocus value={name} onChange={(event) => setName(event.target.value)} />
           </Field>
           <Field label="Key" hint="as in KEY-12" error={fields.key}>

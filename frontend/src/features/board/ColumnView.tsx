@@ -84,7 +84,7 @@ export function ColumnView({ column, cards, total, group, current, refusal, drag
       aria-label={column.name}
       data-column={column.name}
       className={cx(
-        'flex h-full w-[calc(100vw-2.5rem)] shrink-0 snap-center flex-col rounded-xl transition-colors md:w-72 md:snap-none',
+        'flex h-full w-[calc(100vw-2.5rem)] shrink-0 snap-center flex-col rounded-xl transition-colors md:w-auto md:max-w-96 md:min-w-66 md:flex-1 md:snap-none',
         dragging && over && refusal === null ? 'bg-accent-soft' : 'bg-lane',
         dragging && refusal !== null && 'opacity-45',
       )}

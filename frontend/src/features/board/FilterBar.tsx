@@ -30,7 +30,7 @@ export function FilterBar({ filters, tasks }: { filters: Filters; tasks: Iterabl
     (filters.needs ? 1 : 0);
   return (
     <>
-      <div className="relative min-w-0 flex-1 md:w-52 md:flex-none">
+      <div className="relative min-w-0 flex-1 md:w-52 md:flex-initial">
         <Icon name="search" className="absolute top-2 left-2 text-faint" />
         <input
           id="board-search"

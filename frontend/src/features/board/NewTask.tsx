@@ -81,7 +81,6 @@ export default function NewTask({
         }}
       >
         <Field label="Title" error={fields.title}>
-          {/* biome-ignore lint/a11y/noAutofocus: it was opened to type */}
           <Input autoFocus required value={title} onChange={(event) => setTitle(event.target.value)} />
         </Field>
         <Field

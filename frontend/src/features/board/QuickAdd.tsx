@@ -53,7 +53,6 @@ export function QuickAdd({
       }}
     >
       <textarea
-        // biome-ignore lint/a11y/noAutofocus: it was opened to type
         autoFocus
         rows={2}
         aria-label={`Title of a new card in ${column.name}`}

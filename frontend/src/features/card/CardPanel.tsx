@@ -55,7 +55,7 @@ export function CardPanel(props: Props) {
       tabIndex={-1}
       aria-label={`Card ${cardKey(boardKey, number)}`}
       className={cx(
-        'animate-drawer flex min-w-0 flex-col border-l bg-page outline-none',
+        'md:animate-drawer flex min-w-0 flex-col overflow-hidden bg-page outline-none md:border-l',
         'max-md:fixed max-md:inset-0 max-md:z-40',
         wide
           ? 'absolute inset-0 z-30'

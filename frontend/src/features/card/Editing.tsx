@@ -69,7 +69,6 @@ export function TitleAndText({
           event.stopPropagation();
         }}
       >
-        {/* biome-ignore lint/a11y/noAutofocus: it was opened to type */}
         <Input
           autoFocus
           aria-label="Title"

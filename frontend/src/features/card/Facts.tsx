@@ -209,7 +209,6 @@ function AddPart({ task }: { task: Task }) {
         setTitle('');
       }}
     >
-      {/* biome-ignore lint/a11y/noAutofocus: it was opened to type */}
       <input
         autoFocus
         aria-label="Title of the sub-task"
@@ -240,7 +239,6 @@ export function Standing({ task }: { task: Task }) {
             {task.failure.oom && <Badge tone="warn">out of memory</Badge>}
           </p>
           {task.failure.stderr_tail && (
-            // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
             <pre
               tabIndex={0}
               className="mt-2 max-h-40 overflow-auto rounded bg-card p-2 font-mono text-xs whitespace-pre-wrap wrap-anywhere"

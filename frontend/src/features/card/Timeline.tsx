@@ -13,7 +13,6 @@ export function Timeline({ taskId }: { taskId: string }) {
   if (!events) return <Waiting />;
   const known = new Set(events.map((event) => event.seq));
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
     <section aria-label="Event log" tabIndex={0} className="min-h-0 flex-1 overflow-y-auto px-4 py-2">
       <ol>
         {events.map((event) => (

@@ -35,6 +35,8 @@ export function TranscriptView({ view, more, reading, onEarlier, agent }: Props)
   const scroller = useRef<HTMLDivElement>(null);
   const [following, setFollowing] = useState(true);
   const [seen, setSeen] = useState(0);
+  // Only a step back by itself is somebody who reads; a page that grew is not.
+  const before = useRef({ top: 0, height: 0 });
   const { items } = view;
   const virtual = useVirtualizer({
     count: items.length,
@@ -48,11 +50,22 @@ export function TranscriptView({ view, more, reading, onEarlier, agent }: Props)
   });
   const size = virtual.getTotalSize();
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the size is why
+  // At the end the end is what holds still; elsewhere, what one reads.
+  virtual.shouldAdjustScrollPositionOnItemSizeChange = () => !following;
   useLayoutEffect(() => {
     const element = scroller.current;
     if (element && following) element.scrollTop = element.scrollHeight;
-  }, [size, following]);
+  });
+  // The place for it shrinks and grows with what stands above and below.
+  useEffect(() => {
+    const element = scroller.current;
+    if (!element || !following) return;
+    const watcher = new ResizeObserver(() => {
+      element.scrollTop = element.scrollHeight;
+    });
+    watcher.observe(element);
+    return () => watcher.disconnect();
+  }, [following]);
   useEffect(() => {
     if (following) setSeen(items.length);
   }, [following, items.length]);
@@ -76,9 +89,13 @@ export function TranscriptView({ view, more, reading, onEarlier, agent }: Props)
         role="log"
         aria-label="What the agent says and does"
         aria-live="off"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
         tabIndex={0}
-        onScroll={({ currentTarget: at }) => setFollowing(at.scrollHeight - at.scrollTop - at.clientHeight < NEAR)}
+        onScroll={({ currentTarget: at }) => {
+          const { top, height } = before.current;
+          before.current = { top: at.scrollTop, height: at.scrollHeight };
+          if (at.scrollHeight - at.scrollTop - at.clientHeight < NEAR) setFollowing(true);
+          else if (at.scrollTop < top && at.scrollHeight === height) setFollowing(false);
+        }}
         className="min-h-0 flex-1 overflow-y-auto overscroll-contain px-4 outline-offset-[-2px]"
       >
         {more && (
@@ -340,7 +357,6 @@ function Content({ part }: { part: ToolContent }) {
 function Terminal({ text }: { text: string }) {
   const shown = plain(text);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
     <pre
       tabIndex={0}
       className="max-h-72 overflow-auto px-2.5 py-2 font-mono text-xs leading-5 whitespace-pre-wrap wrap-anywhere"

@@ -60,6 +60,8 @@ export interface Transcript {
   items: readonly Item[];
   tools: ReadonlyMap<string, number>;
   asked: ReadonlyMap<string, number>;
+  /** Answers to what was asked before this view begins. */
+  orphans: ReadonlyMap<string, string>;
   plan: readonly PlanEntry[];
   usage: { used: number; size: number; cost: { amount: number; currency: string } | null } | null;
   mode: string | null;
@@ -75,6 +77,7 @@ export const empty: Transcript = {
   items: [],
   tools: new Map(),
   asked: new Map(),
+  orphans: new Map(),
   plan: [],
   usage: null,
   mode: null,
@@ -137,7 +140,11 @@ export function prepend(view: Transcript, earlier: readonly Event[]): Transcript
   const old = applyEvents(empty, earlier);
   if (old.count === 0) return view;
   if (view.count === 0) return old;
-  const head = old.items.slice();
+  const head = old.items.map((item) =>
+    item.kind === 'permission' && item.outcome === null
+      ? { ...item, outcome: view.orphans.get(item.rpcId) ?? null }
+      : item,
+  );
   const rest: Item[] = [];
   const tools = new Map(old.tools);
   for (const item of view.items) {
@@ -160,6 +167,7 @@ export function prepend(view: Transcript, earlier: readonly Event[]): Transcript
   });
   return {
     ...view,
+    orphans: old.orphans,
     items: [...head, ...rest],
     tools,
     asked,
@@ -282,8 +290,10 @@ function message(draft: Draft, base: Base, data: Json): void {
     const outcome = object(result.outcome);
     const at = draft.view.asked.get(String(rpc.id));
     const asked = at === undefined ? undefined : draft.items[at];
-    if (!incoming && at !== undefined && asked?.kind === 'permission') {
-      draft.items[at] = { ...asked, outcome: string(outcome.optionId) ?? string(outcome.outcome) ?? 'answered' };
+    const chosen = string(outcome.optionId) ?? string(outcome.outcome);
+    if (!incoming && chosen !== null) {
+      if (at !== undefined && asked?.kind === 'permission') draft.items[at] = { ...asked, outcome: chosen };
+      else draft.view.orphans = new Map(draft.view.orphans).set(String(rpc.id), chosen);
     }
     if (incoming && list(object(result.modes).availableModes).length) {
       const modes = object(result.modes);

@@ -62,7 +62,6 @@ export function RequestCard({ request, keys }: { request: Request; keys?: boolea
       {call && (
         <div className="overflow-hidden rounded-lg border bg-card">
           {command !== null ? (
-            // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
             <pre
               tabIndex={0}
               className="max-h-48 overflow-auto px-3 py-2 font-mono text-xs leading-5 whitespace-pre-wrap wrap-anywhere"
@@ -90,7 +89,15 @@ export function RequestCard({ request, keys }: { request: Request; keys?: boolea
         {request.options.map((option, index) => (
           <Button
             key={option.option_id}
-            look={option.kind === 'allow_once' ? 'good' : option.kind.startsWith('reject') ? 'danger' : 'plain'}
+            look={
+              request.kind === 'question'
+                ? 'plain'
+                : option.kind === 'allow_once'
+                  ? 'good'
+                  : option.kind.startsWith('reject')
+                    ? 'danger'
+                    : 'plain'
+            }
             onClick={() => give({ option_id: option.option_id })}
             className="max-sm:flex-1"
           >

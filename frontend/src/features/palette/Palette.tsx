@@ -102,7 +102,6 @@ export default function Palette({
       <div className="flex items-center gap-2 border-b px-3">
         <Icon name="search" className="text-faint" />
         <input
-          // biome-ignore lint/a11y/noAutofocus: the dialog is opened to type
           autoFocus
           role="combobox"
           aria-label="Command, board or card"

@@ -266,7 +266,6 @@ function Write({ begun, onSave, onCancel }: { begun: string; onSave: (text: stri
         event.stopPropagation();
       }}
     >
-      {/* biome-ignore lint/a11y/noAutofocus: it was opened to type */}
       <TextArea
         autoFocus
         rows={2}

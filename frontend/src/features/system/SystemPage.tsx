@@ -48,28 +48,25 @@ const ROW = 'flex flex-wrap items-center gap-x-3 gap-y-1 px-4 py-2.5 text-sm';
 const SAYS = {
   ok: { look: 'text-good bg-good-soft', text: 'Everything works.' },
   degraded: { look: 'text-warn bg-warn-soft', text: 'The board works; something beside it does not.' },
-  unavailable: { look: 'text-bad bg-bad-soft', text: 'The board cannot serve.' },
+  failed: { look: 'text-bad bg-bad-soft', text: 'The board cannot serve.' },
 } as const;
 
 function Health() {
   const { data, error, refetch } = useQuery(healthQuery);
   if (error) return <Trouble error={error} onRetry={() => void refetch()} />;
   if (!data) return <Waiting />;
-  const says = SAYS[data.status] ?? SAYS.unavailable;
+  const says = SAYS[data.status] ?? SAYS.failed;
   return (
     <Section title="Health">
       <div className={LIST}>
         <p className={cx(ROW, 'font-medium', says.look)}>{says.text}</p>
-        {Object.entries(data.checks ?? {}).map(([name, check]) => {
-          const status = typeof check === 'string' ? check : check.status;
-          const good = status === 'ok';
+        {Object.entries(data.checks).map(([name, check]) => {
+          const good = check.status === 'ok';
           return (
             <div key={name} className={ROW}>
               <Icon name={good ? 'check' : 'warn'} className={good ? 'text-good' : 'text-warn'} />
               <span className="w-28 font-medium capitalize">{name}</span>
-              <span className="min-w-0 flex-1 text-soft wrap-anywhere">
-                {typeof check === 'string' ? check : (check.detail ?? status)}
-              </span>
+              <span className="min-w-0 flex-1 text-soft wrap-anywhere">{check.detail ?? check.status}</span>
             </div>
           );
         })}
