@@ -33,7 +33,9 @@ pub(crate) struct Gits {
     git: PathBuf,
     /// Given to every call; nothing of the daemon's own environment gets through.
     env: Vec<(&'static str, OsString)>,
+    /// Reading what is here never waits for a host that is slow: each kind has places of its own.
     places: Semaphore,
+    net_places: Semaphore,
     memory: u64,
     quick: Duration,
 }
@@ -133,6 +135,7 @@ impl Gits {
             git: config.git.clone(),
             env,
             places: Semaphore::new(config.parallel.max(1)),
+            net_places: Semaphore::new(config.parallel.max(1)),
             memory: config.memory,
             quick: config.local_timeout,
         })
@@ -301,8 +304,10 @@ impl Git {
     ) -> Result<Output, Error> {
         let gits = Arc::clone(&self.gits);
         let (timeout, secrets) = (self.timeout, std::mem::take(&mut self.secrets));
+        // Waiting for a place is not git's time: those before have a bound of their own.
+        let places = if self.wire == Wire::Net { &gits.net_places } else { &gits.places };
+        let _place = places.acquire().await.map_err(|_| Error::Refused("the daemon is stopping".into()))?;
         let work = async {
-            let _place = gits.places.acquire().await.map_err(|_| Error::Refused("the daemon is stopping".into()))?;
             let mut running = self.start().map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => Error::NoGit("it was not found; install git".into()),
                 _ => Error::io("starting git", &error),

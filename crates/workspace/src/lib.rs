@@ -24,6 +24,7 @@ mod push;
 mod remove;
 mod snapshot;
 mod standing;
+mod tidy;
 mod walk;
 
 use std::path::PathBuf;
@@ -83,7 +84,7 @@ pub struct Config {
     pub proxy: Option<String>,
     pub ca_file: Option<PathBuf>,
     pub known_hosts: Option<PathBuf>,
-    /// How many gits run at a time.
+    /// How many gits run at a time here, and as many again that talk to hosts.
     pub parallel: usize,
     /// Address space of one git, in bytes.
     pub memory: u64,

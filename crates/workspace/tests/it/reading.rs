@@ -279,3 +279,29 @@ async fn history_can_be_rewritten_and_repacked() {
     assert_eq!(fresh.files.iter().filter(|file| file.change.status == Status::Added).count(), 5);
     assert!(agent_try(&made.path, "git fsck").status.success());
 }
+
+#[tokio::test]
+async fn tidying_keeps_all_that_can_be_named() {
+    let yard = Yard::new();
+    let made = yard.create("a").await;
+    agent(&made.path, "echo undone > u; git add u; git commit -qm undone");
+    let undone = yard.workspaces.standing(&id("a")).await.expect("standing").head;
+    agent(&made.path, "git reset -q --hard HEAD~");
+    for n in 0..5 {
+        agent(&made.path, &format!("echo {n} > f"));
+        yard.workspaces.standing(&id("a")).await.expect("standing");
+    }
+    let results = yard.root().join("tasks/a/results.git");
+    let loose = || plain_git(&results, &["count-objects"]).split(' ').next().and_then(|n| n.parse::<u32>().ok());
+    assert!(loose() > Some(10));
+    let before = yard.workspaces.diff(&id("a"), &Range::All).await.expect("a diff");
+    yard.workspaces.tidy(&id("a")).await.expect("tidied");
+    yard.workspaces.tidy_homes().await.expect("tidied");
+    assert_eq!(loose(), Some(0));
+    let after = yard.workspaces.diff(&id("a"), &Range::All).await.expect("a diff");
+    assert_eq!((before.to, &before.files[0].text), (after.to, &after.files[0].text));
+    assert_eq!(plain_git(&results, &["log", "-1", "--format=%s", undone.as_str()]), "undone");
+    agent(&made.path, "echo more > g; git add g; git commit -qm more");
+    assert_eq!(yard.workspaces.standing(&id("a")).await.expect("standing").unread, None);
+    yard.create("b").await;
+}

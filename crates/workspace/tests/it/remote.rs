@@ -12,13 +12,14 @@ const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nkeep-this-to-yourself\n-
 struct Host {
     yard: Yard,
     ledger: PathBuf,
+    _place: tempfile::TempDir,
 }
 
 impl Host {
     /// `answer` is shell; `$command` is what git asked the host to run.
     fn new(answer: &str, change: impl FnOnce(&mut kanvoy_workspace::Config)) -> Self {
-        let place = tempfile::tempdir().expect("a directory").keep();
-        let (ssh, ledger) = (place.join("s s h"), place.join("ledger"));
+        let place = tempfile::tempdir().expect("a directory");
+        let (ssh, ledger) = (place.path().join("s s h"), place.path().join("ledger"));
         let script = format!(
             "#!/bin/sh\nprintf '%s\\n' \"$@\" >> '{ledger}'; env >> '{ledger}'; for command; do :; done\n\
              for o; do case $o in IdentityFile=/proc/*) stat -Lc 'key mode %a' \"${{o#*=}}\" >> '{ledger}'; cat \"${{o#*=}}\" >> '{ledger}.key';; esac; done\n{answer}\n",
@@ -31,7 +32,7 @@ impl Host {
             config.hosts = Hosts { private: vec!["127.0.0.1".into(), "localhost".into()], ..Hosts::default() };
             change(config);
         });
-        Self { yard, ledger }
+        Self { yard, ledger, _place: place }
     }
 
     fn spec(&self, name: &str, access: Access) -> Spec {
