@@ -47,7 +47,6 @@ impl Error {
     pub(crate) fn io(what: impl Into<String>, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
-            io::ErrorKind::TimedOut => Self::Timeout { what: what.into(), after: Duration::ZERO },
             _ => Self::Failed { what: what.into(), detail: error.to_string() },
         }
     }

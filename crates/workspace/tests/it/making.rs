@@ -174,6 +174,19 @@ async fn local_repositories_need_leave_and_our_own_are_none() {
     assert!(matches!(yard.workspaces.create(missing).await, Err(Error::NotFound(_))));
 }
 
+/// git refuses another user's repository unless it is named; we name that one and no other.
+#[tokio::test]
+async fn another_users_local_repository_can_be_read() {
+    if !is_root() {
+        return;
+    }
+    let yard = Yard::new();
+    let chown = std::process::Command::new("chown").args(["-R", "12345:12345"]).arg(yard.upstream()).status();
+    assert!(chown.expect("chown").success());
+    let made = yard.create("a").await;
+    assert_eq!(agent(&made.path, "cat README.md"), "hello");
+}
+
 /// Measured where the network costs nothing: the first clone fetches and indexes, the second only copies.
 #[tokio::test]
 async fn the_second_clone_is_quicker() {
