@@ -3,9 +3,9 @@
 //! One rule shapes everything: **git never runs in a tree that an agent can write.** A tree's configuration runs programs
 //! (`core.fsmonitor`, filters, hooks, …), no set of flags closes that, and even `git fetch` from it follows its
 //! `alternates` into other repositories. So what an agent made is carried out by our own hands, name by name and without
-//! following links ([`inside`], [`gather`], [`snapshot`]), into repositories beside it that are ours, and git reads there.
+//! following links (`inside`, `gather`, `snapshot`), into repositories beside it that are ours, and git reads there.
 //!
-//! Start reading at [`create`], then [`standing`].
+//! Start reading at `create`, then `standing`.
 
 mod access;
 mod commits;
