@@ -68,7 +68,8 @@ test('filters live in the address', async ({ page, played }) => {
   await expect(page.locator('[data-card]')).toHaveCount(1);
   await page.getByRole('button', { name: 'Without Needs me' }).click();
   await expect(page.locator('[data-card]')).toHaveCount(3);
-  await page.getByLabel('Search this board').fill('login');
+  await page.keyboard.press('/');
+  await page.keyboard.type('login fails');
   await expect(page.locator('[data-card]')).toHaveCount(1);
   await expect(page).toHaveURL(/q=login/);
 });
@@ -100,7 +101,7 @@ test('the palette finds cards, and the sheet names every key', async ({ page, pl
   await page.goto(`${played.url}boards/KAN`);
   await expect(card(page, 'Login fails')).toBeVisible();
   await page.keyboard.press('Control+k');
-  await page.keyboard.type('rotate');
+  await page.getByRole('combobox').fill('rotate');
   await page.keyboard.press('Enter');
   await expect(page.getByRole('complementary')).toContainText('Rotate signing keys');
   await page.keyboard.press('?');

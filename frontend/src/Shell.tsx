@@ -1,9 +1,11 @@
 /** What stands around every page: where one can go, whether the page is live, and the keys that work everywhere. */
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, Outlet, useNavigate, useRouteContext, useRouterState } from '@tanstack/react-router';
-import { lazy, type ReactNode, Suspense, useEffect, useState, useSyncExternalStore } from 'react';
+import { type ReactNode, useEffect, useState, useSyncExternalStore } from 'react';
 import { Problem } from './api/client';
 import { boardsQuery, deeds, meQuery, requestsQuery } from './api/queries';
+import HelpSheet from './features/palette/HelpSheet';
+import Palette from './features/palette/Palette';
 import { handleKey, useShortcuts } from './lib/shortcuts';
 import { setTheme, type Theme, theme } from './lib/theme';
 import { IconButton } from './ui/Button';
@@ -12,9 +14,6 @@ import { Icon, type IconName } from './ui/Icon';
 import { Menu, MenuCheck, MenuItem, MenuLine, MenuTitle } from './ui/Menu';
 import { Toasts } from './ui/Toasts';
 import { undoLast } from './ui/toast';
-
-const Palette = lazy(() => import('./features/palette/Palette'));
-const HelpSheet = lazy(() => import('./features/palette/HelpSheet'));
 
 export function Shell() {
   const [open, setOpen] = useState<'palette' | 'help' | null>(null);
@@ -46,7 +45,7 @@ export function Shell() {
   return (
     <div className="flex h-dvh flex-col md:flex-row">
       <a
-        href={page}
+        href="#main"
         onClick={(event) => {
           event.preventDefault();
           document.getElementById('main')?.focus();
@@ -64,12 +63,8 @@ export function Shell() {
       </div>
       <Bottom waiting={waiting} onPalette={() => setOpen('palette')} />
       <Toasts />
-      <Suspense>
-        {open === 'palette' && (
-          <Palette boardKey={board} onClose={() => setOpen(null)} onHelp={() => setOpen('help')} />
-        )}
-        {open === 'help' && <HelpSheet onClose={() => setOpen(null)} />}
-      </Suspense>
+      {open === 'palette' && <Palette boardKey={board} onClose={() => setOpen(null)} onHelp={() => setOpen('help')} />}
+      {open === 'help' && <HelpSheet onClose={() => setOpen(null)} />}
     </div>
   );
 }

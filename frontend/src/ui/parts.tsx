@@ -64,16 +64,20 @@ export function Field({
   children: ReactNode;
 }) {
   return (
-    // biome-ignore lint/a11y/noLabelWithoutControl: the control is the child
-    <label className="flex flex-col gap-1">
-      <span className="text-xs font-medium text-soft">{label}</span>
-      {children}
+    <div className="flex flex-col gap-1">
+      {/* biome-ignore lint/a11y/noLabelWithoutControl: the control is the child */}
+      <label className="flex flex-col gap-1">
+        <span className="text-xs font-medium text-soft">{label}</span>
+        {children}
+      </label>
       {error ? (
-        <span className="text-xs text-bad">{error}</span>
+        <span role="alert" className="text-xs text-bad">
+          {error}
+        </span>
       ) : (
         hint && <span className="text-xs text-faint">{hint}</span>
       )}
-    </label>
+    </div>
   );
 }
 

@@ -1,5 +1,5 @@
 import { useNavigate } from '@tanstack/react-router';
-import { useMemo } from 'react';
+import { useMemo, useState } from 'react';
 import { PRIORITIES, type Task } from '@/api/types';
 import { Button, IconButton } from '@/ui/Button';
 import { Icon } from '@/ui/Icon';
@@ -14,6 +14,8 @@ export function FilterBar({ filters, tasks }: { filters: Filters; tasks: Iterabl
   const navigate = useNavigate();
   const set = (change: Partial<Filters>) =>
     void navigate({ to: '.', search: (before) => ({ ...before, ...change }), replace: true });
+  // The address follows a moment later than the keys: while somebody types, what is typed is the truth.
+  const [typed, setTyped] = useState<string | null>(null);
   const [labels, agents] = useMemo(() => {
     const all = [...tasks];
     const unique = (names: string[]) => [...new Set(names)].sort();
@@ -37,8 +39,13 @@ export function FilterBar({ filters, tasks }: { filters: Filters; tasks: Iterabl
           type="search"
           aria-label="Search this board"
           placeholder="Search"
-          value={filters.q ?? ''}
-          onChange={(event) => set({ q: event.target.value || undefined })}
+          value={typed ?? filters.q ?? ''}
+          onFocus={() => setTyped(filters.q ?? '')}
+          onBlur={() => setTyped(null)}
+          onChange={(event) => {
+            setTyped(event.target.value);
+            set({ q: event.target.value || undefined });
+          }}
           onKeyDown={(event) => event.key === 'Escape' && event.currentTarget.blur()}
           className="h-8 w-full rounded-md border border-line bg-card pr-2 pl-7.5 text-sm placeholder:text-faint focus:outline-2 focus:-outline-offset-1 focus:outline-accent pointer-coarse:text-lg"
         />
