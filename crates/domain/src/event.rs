@@ -163,7 +163,10 @@ impl NewEvent {
             EventData::Created(task) => {
                 let mut task = task.as_ref().clone();
                 task.number = number_of(task.id).unwrap_or(task.number);
-                body.push_str(&json!({ "task": task }).to_string());
+                // Not by way of a `Value`: this is on the way of every task that is made.
+                body.push_str("{\"task\":");
+                body.push_str(&serde_json::to_string(&task).unwrap_or_else(|_| "null".to_owned()));
+                body.push('}');
             }
         }
         body.push('}');

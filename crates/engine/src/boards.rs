@@ -105,7 +105,7 @@ impl Engine {
         let now = self.clock.now();
         let id = self.ids.board();
         let columns = [(); 6].map(|()| self.ids.column());
-        until_settled(async || {
+        until_settled!({
             let key = match &asked_for {
                 Some(key) => key.clone(),
                 None => {
@@ -129,7 +129,6 @@ impl Engine {
                 Err(other) => Err(other.into()),
             }
         })
-        .await
     }
 
     pub async fn update_board(
@@ -139,7 +138,7 @@ impl Engine {
         edit: BoardEdit,
         version: Option<Version>,
     ) -> Result<Written<Board>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let row = self.store.board(id).await?.ok_or_else(|| EngineError::not_found("board", id))?;
             fresh(version, row.board.version)?;
             let now = self.clock.now();
@@ -151,7 +150,6 @@ impl Engine {
             let committed = self.record(by, vec![Change::Board(board.clone())], vec![updated]).await?;
             Ok(Written { object: board, seq: committed.seq() })
         })
-        .await
     }
 }
 

@@ -18,7 +18,7 @@ impl Engine {
         new: ColumnEdit,
     ) -> Result<Written<(Board, ColumnId)>, EngineError> {
         let id = self.ids.column();
-        until_settled(async || {
+        until_settled!({
             let row = self.store.board(board).await?.ok_or_else(|| EngineError::not_found("board", board))?;
             let now = self.clock.now();
             let board = row.board.with_column(id, new.clone(), now)?;
@@ -26,7 +26,6 @@ impl Engine {
             let committed = self.record(by, vec![Change::Board(board.clone())], vec![updated]).await?;
             Ok(Written { object: (board, id), seq: committed.seq() })
         })
-        .await
     }
 
     /// `version` is the board's, which its columns are part of.
@@ -37,7 +36,7 @@ impl Engine {
         edit: ColumnEdit,
         version: Option<Version>,
     ) -> Result<Written<(Board, ColumnId)>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let row = self.board_of(column).await?;
             fresh(version, row.board.version)?;
             let board = row.board.with_column_edited(column, edit.clone(), self.clock.now()).map_err(refused)?;
@@ -47,17 +46,15 @@ impl Engine {
             let seq = self.lay_out(by, &board, column).await?;
             Ok(Written { object: (board, column), seq })
         })
-        .await
     }
 
     pub async fn remove_column(&self, by: &By, column: ColumnId) -> Result<Written<Board>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let row = self.board_of(column).await?;
             let board = row.board.without_column(column, self.clock.now()).map_err(refused)?;
             let seq = self.lay_out(by, &board, column).await?;
             Ok(Written { object: board, seq })
         })
-        .await
     }
 
     async fn board_of(&self, column: ColumnId) -> Result<kanvoy_store::BoardRow, EngineError> {

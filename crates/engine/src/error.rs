@@ -50,6 +50,7 @@ impl From<StoreError> for EngineError {
             StoreError::Conflict => Self::Contended,
             StoreError::Taken(field) => Self::Taken { field, detail: format!("{field} is taken") },
             StoreError::NotFound => Self::NotFound { what: "row", id: String::new() },
+            StoreError::BadCursor => Self::Invalid(Invalid::new("cursor", "is not a position that this list gave")),
             StoreError::Claimed => Self::Claimed,
             StoreError::Unavailable(why) => Self::Unavailable(why),
             StoreError::Damaged(why) => Self::Damaged(why),

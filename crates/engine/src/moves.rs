@@ -41,7 +41,7 @@ impl Engine {
         to: MoveTo,
         version: Option<Version>,
     ) -> Result<Written<TaskRow>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let TaskRow { task, blockers } = self.task(id).await?;
             fresh(version, task.version)?;
             let board = self.open_board(task.board_id).await?;
@@ -77,7 +77,6 @@ impl Engine {
             };
             Ok(Written { object: TaskRow { task: moved, blockers }, seq })
         })
-        .await
     }
 
     async fn column_of(&self, board: &Board, task: &Task, to: MoveTo) -> Result<ColumnId, EngineError> {

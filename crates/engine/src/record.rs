@@ -6,7 +6,7 @@ use kanvoy_store::{Change, Commit, Committed, StoreError};
 use crate::{By, Engine, EngineError};
 
 /// How often a verb reads and decides anew before it gives up.
-const TRIES: usize = 16;
+pub(crate) const TRIES: usize = 16;
 
 impl Engine {
     /// Writes rows and their history, and the caller's claim with them.
@@ -23,16 +23,29 @@ impl Engine {
     }
 }
 
-/// Runs `decide` until its commit meets no conflict. Everything that `decide` relies on must be read inside it.
-pub(crate) async fn until_settled<T>(mut decide: impl AsyncFnMut() -> Result<T, Unsettled>) -> Result<T, EngineError> {
-    for _ in 0..TRIES {
-        match decide().await {
-            Ok(done) => return Ok(done),
-            Err(Unsettled::Conflict) => {}
-            Err(Unsettled::Refused(error)) => return Err(error),
+/// Runs a block until its commit meets no conflict. Everything that it relies on must be read inside it.
+///
+/// A macro and no function that takes a closure: of the future of a borrowing async closure the compiler cannot tell that it
+/// may cross threads, and then neither may the verb.
+macro_rules! until_settled {
+    ($decide:block) => {{
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match $crate::record::one_try(async { $decide }).await {
+                Ok(done) => break Ok(done),
+                Err($crate::record::Unsettled::Conflict) if tries < $crate::record::TRIES => {}
+                Err($crate::record::Unsettled::Conflict) => break Err($crate::EngineError::Contended),
+                Err($crate::record::Unsettled::Refused(error)) => break Err(error),
+            }
         }
-    }
-    Err(EngineError::Contended)
+    }};
+}
+pub(crate) use until_settled;
+
+/// Says what the block's `?` turns errors into.
+pub(crate) fn one_try<T, F: Future<Output = Result<T, Unsettled>>>(decide: F) -> F {
+    decide
 }
 
 /// How one try of a verb can fail.

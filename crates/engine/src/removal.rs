@@ -23,7 +23,7 @@ const HINDRANCES: u32 = 20;
 
 impl Engine {
     pub async fn delete_task(&self, by: &By, id: TaskId, how: Removal) -> Result<Written<Task>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let now = self.clock.now();
             let (task, hidden) = match (self.store.task(id).await?, how) {
                 (Some(row), _) => (row.task, false),
@@ -57,7 +57,6 @@ impl Engine {
             let committed = self.record_task(by, &board, &task, changes, vec![event]).await?;
             Ok(Written { object: task, seq: committed.seq() })
         })
-        .await
     }
 
     /// Refuses while other tasks wait for this one or are part of it; gives the guard that keeps it so until the commit.
@@ -81,7 +80,7 @@ impl Engine {
     }
 
     pub async fn delete_board(&self, by: &By, id: BoardId, how: Removal) -> Result<Written<Board>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let row = self.store.board(id).await?.ok_or_else(|| EngineError::not_found("board", id))?;
             let board = row.board;
             self.nobody_at_work(&board).await?;
@@ -99,7 +98,6 @@ impl Engine {
             self.boards.forget(id);
             Ok(Written { object: board, seq: committed.seqs.first().copied().unwrap_or_default() })
         })
-        .await
     }
 
     async fn nobody_at_work(&self, board: &Board) -> Result<(), Unsettled> {

@@ -19,7 +19,7 @@ use crate::{By, Engine, EngineError, Written};
 impl Engine {
     pub async fn create_task(&self, by: &By, board: BoardId, new: NewTask) -> Result<Written<TaskRow>, EngineError> {
         let id = self.ids.task();
-        until_settled(async || {
+        until_settled!({
             let board = self.open_board(board).await?;
             let now = self.clock.now();
             let state = new.first_state()?;
@@ -42,7 +42,6 @@ impl Engine {
             task.number = committed.numbers.first().copied().unwrap_or_default();
             Ok(Written { object: TaskRow { task, blockers }, seq: committed.seq() })
         })
-        .await
     }
 
     pub async fn update_task(
@@ -52,7 +51,7 @@ impl Engine {
         edit: TaskEdit,
         version: Option<Version>,
     ) -> Result<Written<TaskRow>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let row = self.task(id).await?;
             fresh(version, row.task.version)?;
             let board = self.board(row.task.board_id).await?;
@@ -78,7 +77,6 @@ impl Engine {
             let committed = self.record_task(by, &board, &task, changes, vec![updated]).await?;
             Ok(Written { object: TaskRow { task, blockers }, seq: committed.seq() })
         })
-        .await
     }
 
     /// Moves the task to another state, and its card to where that state is at home.
@@ -90,7 +88,7 @@ impl Engine {
         reason: Option<String>,
         version: Option<Version>,
     ) -> Result<Written<TaskRow>, EngineError> {
-        until_settled(async || {
+        until_settled!({
             let row = self.task(id).await?;
             fresh(version, row.task.version)?;
             let board = self.open_board(row.task.board_id).await?;
@@ -113,7 +111,6 @@ impl Engine {
             let seq = self.record_transition(by, &board, &mut task, from, reason.clone(), Vec::new()).await?;
             Ok(Written { object: TaskRow { task, blockers: row.blockers }, seq })
         })
-        .await
     }
 
     /// Says on record that the daemon has started.

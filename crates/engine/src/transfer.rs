@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kanvoy_domain::event::EventKind;
 use kanvoy_domain::{Board, BoardId, Log, NewEvent, Seq, Task, TaskId, TaskNumber};
-use kanvoy_store::{BoardRow, Change, Commit, EventQuery, Kinds, Restored, Store, StoreError, StoredEvent};
+use kanvoy_store::{BoardRow, Change, Claim, Commit, EventQuery, Kinds, Restored, Store, StoreError, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -65,16 +65,6 @@ struct Envelope<'a> {
     kind: &'a str,
     #[serde(default)]
     task_id: Option<TaskId>,
-    #[serde(default)]
-    data: Bounds,
-}
-
-/// Of a `stream.gap`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Bounds {
-    from: Seq,
-    to: Seq,
 }
 
 impl Engine {
@@ -349,10 +339,6 @@ impl Import {
         }
         self.last_seq = envelope.seq;
         self.counted.events += 1;
-        if kind == EventKind::StreamGap && envelope.data.from != envelope.data.to {
-            // What retention had removed there is missing here too, and shown by what the log then begins with.
-            return Ok(());
-        }
         let text = Bytes::copy_from_slice(event.get().as_bytes());
         self.events.push(StoredEvent { seq: envelope.seq, kind, task: envelope.task_id, text });
         if self.is_full(self.events.len()) { self.flush().await } else { Ok(()) }
@@ -376,8 +362,8 @@ impl Import {
         Ok(())
     }
 
-    /// Shows the board, if the file was whole.
-    pub async fn finish(mut self) -> Result<Imported, EngineError> {
+    /// Shows the board, if the file was whole. The claim, if any, is on the whole file.
+    pub async fn finish(mut self, claim: Option<Claim>) -> Result<Imported, EngineError> {
         let Some(end) = self.end else {
             return Err(self.wrong("the file is cut off: it has no end"));
         };
@@ -401,8 +387,8 @@ impl Import {
             self.by.actor.clone(),
             &data,
         );
-        let commit = Commit::new(vec![Change::Restore(finished)], vec![imported]);
-        self.engine.store.commit(commit).await?;
+        let by = By { claim, ..self.by.clone() };
+        self.engine.record(&by, vec![Change::Restore(finished)], vec![imported]).await?;
         let row = self.engine.store.board(board.id).await?;
         let row = row.ok_or_else(|| EngineError::not_found("board", board.id))?;
         Ok(Imported { board: row, tasks: end.tasks, events: end.events })

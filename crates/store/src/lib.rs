@@ -101,7 +101,8 @@ impl Tell for () {
     fn told(&self, _: Log, _: &[StoredEvent]) {}
 }
 
-/// Six, because callers do six things: ask anew, say what is taken, say what is missing, answer from memory, wait, give up.
+/// Seven, because callers do seven things: ask anew, say what is taken, say what is missing, answer from memory, refuse the
+/// question, wait, give up.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A row was changed by somebody else since it was read; or the places that the commit counted on are gone. Read
@@ -117,6 +118,9 @@ pub enum StoreError {
     /// The commit's [`Claim`] was made before: see [`Store::answer`].
     #[error("the idempotency key was used before")]
     Claimed,
+    /// The position to go on from was not given out by this store for this query.
+    #[error("not a position of this list")]
+    BadCursor,
     /// Nothing could be written or read: the disk is full or read-only, or the database does not answer.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),

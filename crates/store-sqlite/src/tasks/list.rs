@@ -1,0 +1,232 @@
+//! Lists of tasks by filter and order, a page at a time.
+//!
+//! A page begins after the key of the last card of the page before it, so that cards that come and go meanwhile neither
+//! shift nor hide others. The key is what the order sorts by.
+
+use kanvoy_domain::{BoardId, Rank};
+use kanvoy_store::{Order, Page, StoreError, TaskQuery, TaskRow, WhichTasks};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+
+use super::{bytes, read, seen_task};
+use crate::error::broken;
+
+/// Columns of [`seen_task`]; the keys follow them.
+const TASK_COLUMNS: usize = 23;
+
+pub(crate) async fn tasks(readers: &SqlitePool, query: &TaskQuery) -> Result<Page<TaskRow>, StoreError> {
+    let sort = Sort::of(query);
+    let after = query.after.as_deref().map(|after| sort.read(after)).transpose()?;
+    let limit = query.limit.max(1) as usize;
+    let mut sql = statement(query, sort, after.as_deref(), limit);
+    let mut rows = sql.build().fetch_all(readers).await.map_err(|error| broken(&error))?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| sort.write(row));
+    Ok(Page { items: rows.iter().map(read).collect::<Result<_, _>>()?, next })
+}
+
+/// First the page's cards alone, with no more of each than its key: rows are long, and sorting copies them. Then their rows.
+fn statement(query: &TaskQuery, sort: Sort, after: Option<&[Key]>, limit: usize) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new("WITH page AS (SELECT t.card");
+    for (at, (key, _)) in sort.keys.iter().enumerate() {
+        sql.push(format!(", {key} AS k{at}"));
+    }
+    // CROSS JOIN keeps SQLite to this order of tables: columns as they stand, then cards as they lie.
+    sql.push(if sort.by_column {
+        " FROM board_column c CROSS JOIN task t ON t.board = c.board AND t.column_id = c.id WHERE true"
+    } else {
+        " FROM task t WHERE true"
+    });
+    push_filters(&mut sql, query, sort);
+    if let Some(after) = after {
+        let names: Vec<&str> = sort.keys.iter().map(|(key, _)| *key).collect();
+        sql.push(format!(" AND ({}) {} (", names.join(", "), if sort.falling { "<" } else { ">" }));
+        let mut listed = sql.separated(", ");
+        for key in after {
+            match key {
+                Key::Number(number) => listed.push_bind(*number),
+                Key::Rank(rank) => listed.push_bind(rank.as_str().to_owned()),
+            };
+        }
+        sql.push(")");
+    }
+    push_order(&mut sql, sort, |_, key| key.to_owned());
+    sql.push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)).push(") ");
+    let keys: String = (0..sort.keys.len()).map(|at| format!(", page.k{at}")).collect();
+    sql.push(seen_task!("")).push(keys);
+    sql.push(" FROM page CROSS JOIN task t ON t.card = page.card JOIN board b ON b.log = t.board");
+    push_order(&mut sql, sort, |at, _| format!("page.k{at}"));
+    sql
+}
+
+fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &TaskQuery, sort: Sort) {
+    let board = match query.board {
+        // Of the outer table of the two, when there are two.
+        _ if sort.by_column => "c.board",
+        Some(_) => "t.board",
+        // Of all boards, cards are walked by age: the sign keeps SQLite from gathering them board by board to sort them.
+        None => "+t.board",
+    };
+    let seen = |sql: &mut QueryBuilder<Sqlite>| {
+        sql.push(format!(" AND {board} IN (SELECT log FROM seen_board"));
+    };
+    if let Some(id) = query.board {
+        sql.push(format!(" AND {board} = (SELECT log FROM seen_board WHERE id = "));
+        sql.push_bind(board_bytes(id)).push(")");
+    }
+    if let Some(within) = &query.within {
+        seen(sql);
+        sql.push(" WHERE id IN (");
+        let mut listed = sql.separated(", ");
+        for board in within {
+            listed.push_bind(board_bytes(*board));
+        }
+        sql.push("))");
+    } else if query.board.is_none() {
+        seen(sql);
+        sql.push(")");
+    }
+    sql.push(" AND t.deleted_at IS NULL");
+    match query.archived {
+        WhichTasks::Unarchived => sql.push(" AND t.archived_at IS NULL"),
+        WhichTasks::Archived => sql.push(" AND t.archived_at IS NOT NULL"),
+        WhichTasks::All => sql,
+    };
+    push_one_of(sql, "t.state", query.states.iter().map(|state| state.as_str()));
+    push_one_of(sql, "t.priority", query.priorities.iter().map(|priority| priority.as_str()));
+    for label in &query.labels {
+        sql.push(" AND instr(t.labels, ").push_bind(format!("\n{label}\n")).push(") > 0");
+    }
+    if let Some(column) = query.column {
+        sql.push(if sort.by_column { " AND c.id = " } else { " AND t.column_id = " });
+        sql.push_bind(column.uuid().as_bytes().to_vec());
+    }
+    if let Some(agent_type) = &query.agent_type {
+        sql.push(" AND t.agent_type = ").push_bind(agent_type.clone());
+    }
+    if let Some(parent) = query.parent {
+        sql.push(" AND t.parent_id = ").push_bind(bytes(parent));
+    }
+    if let Some(external_ref) = &query.external_ref {
+        sql.push(" AND t.external_ref = ").push_bind(external_ref.clone());
+    }
+    for word in query.words.iter().filter(|word| !word.is_empty()) {
+        sql.push(" AND instr(t.search, ").push_bind(word.clone()).push(") > 0");
+    }
+}
+
+fn push_one_of(sql: &mut QueryBuilder<Sqlite>, column: &str, values: impl ExactSizeIterator<Item = &'static str>) {
+    if values.len() == 0 {
+        return;
+    }
+    sql.push(format!(" AND {column} IN ("));
+    let mut listed = sql.separated(", ");
+    for value in values {
+        listed.push_bind(value);
+    }
+    sql.push(")");
+}
+
+fn push_order(sql: &mut QueryBuilder<Sqlite>, sort: Sort, name: impl Fn(usize, &str) -> String) {
+    let way = if sort.falling { " DESC" } else { "" };
+    let keys: Vec<String> =
+        sort.keys.iter().enumerate().map(|(at, (key, _))| format!("{}{way}", name(at, key))).collect();
+    sql.push(format!(" ORDER BY {}", keys.join(", ")));
+}
+
+/// What an order sorts by. Every key ends in something that no two cards share.
+#[derive(Clone, Copy, Debug)]
+struct Sort {
+    /// Marks a position as one of this order.
+    mark: &'static str,
+    keys: &'static [(&'static str, KeyKind)],
+    falling: bool,
+    by_column: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyKind {
+    Number,
+    Rank,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Key {
+    Number(i64),
+    Rank(Rank),
+}
+
+const BY_NUMBER: &[(&str, KeyKind)] = &[("t.number", KeyKind::Number)];
+const BY_AGE: &[(&str, KeyKind)] =
+    &[("t.created_at", KeyKind::Number), ("t.board", KeyKind::Number), ("t.number", KeyKind::Number)];
+const BY_UPDATE: &[(&str, KeyKind)] =
+    &[("t.updated_at", KeyKind::Number), ("t.board", KeyKind::Number), ("t.number", KeyKind::Number)];
+const BY_LIE: &[(&str, KeyKind)] = &[
+    ("c.board", KeyKind::Number),
+    ("c.position", KeyKind::Number),
+    ("t.rank", KeyKind::Rank),
+    ("t.number", KeyKind::Number),
+];
+
+impl Sort {
+    fn of(query: &TaskQuery) -> Self {
+        let (mark, keys, falling) = match (query.order, query.board) {
+            (Order::Oldest, Some(_)) => ("n", BY_NUMBER, false),
+            (Order::Newest, Some(_)) => ("N", BY_NUMBER, true),
+            (Order::Oldest, None) => ("a", BY_AGE, false),
+            (Order::Newest, None) => ("A", BY_AGE, true),
+            (Order::Updated, _) => ("U", BY_UPDATE, true),
+            (Order::Lie, _) => ("l", BY_LIE, false),
+        };
+        Self { mark, keys, falling, by_column: query.order == Order::Lie }
+    }
+
+    /// `n12`, `l3.0.m0kT.12`: the mark and the keys.
+    fn write(self, row: &SqliteRow) -> String {
+        let keys: Vec<String> = (self.keys.iter().enumerate())
+            .map(|(at, (_, kind))| match kind {
+                KeyKind::Number => row.get::<i64, _>(TASK_COLUMNS + at).to_string(),
+                KeyKind::Rank => row.get(TASK_COLUMNS + at),
+            })
+            .collect();
+        format!("{}{}", self.mark, keys.join("."))
+    }
+
+    fn read(self, text: &str) -> Result<Vec<Key>, StoreError> {
+        let parts: Vec<&str> = text.strip_prefix(self.mark).ok_or(StoreError::BadCursor)?.split('.').collect();
+        if parts.len() != self.keys.len() {
+            return Err(StoreError::BadCursor);
+        }
+        let key = |(part, (_, kind)): (&&str, &(&str, KeyKind))| match kind {
+            KeyKind::Number => part.parse().map(Key::Number).map_err(|_| StoreError::BadCursor),
+            KeyKind::Rank => part.parse().map(Key::Rank).map_err(|_| StoreError::BadCursor),
+        };
+        parts.iter().zip(self.keys).map(key).collect()
+    }
+}
+
+fn board_bytes(board: BoardId) -> Vec<u8> {
+    board.uuid().as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_of_other_lists_are_refused() {
+        let sort = |order, board: Option<u128>| {
+            let board = board.map(|id| BoardId::from_uuid(uuid::Uuid::from_u128(id)));
+            Sort::of(&TaskQuery { order, board, ..TaskQuery::default() })
+        };
+        assert_eq!(sort(Order::Oldest, Some(1)).read("n12").expect("is one"), [Key::Number(12)]);
+        assert_eq!(sort(Order::Lie, Some(1)).read("l1.0.V.3").expect("is one").len(), 4);
+        for bad in ["", "n", "12", "N12", "n12.1", "n1x", "n 1", "l1.0.V.3", "ünf"] {
+            assert!(matches!(sort(Order::Oldest, Some(1)).read(bad), Err(StoreError::BadCursor)), "{bad:?}");
+        }
+        for bad in ["l1.0..3", "l1.0.!.3", "l1.0.V0.3", "l1.0.V", "n1"] {
+            assert!(matches!(sort(Order::Lie, Some(1)).read(bad), Err(StoreError::BadCursor)), "{bad:?}");
+        }
+    }
+}
