@@ -44,6 +44,7 @@ export function Shell() {
 
   return (
     <div className="flex h-dvh flex-col md:flex-row">
+      {/* biome-ignore lint/a11y/useValidAnchor: the base of the page would send it elsewhere, so it is led by hand */}
       <a
         href="#main"
         onClick={(event) => {
@@ -57,7 +58,7 @@ export function Shell() {
       <Side waiting={waiting} onPalette={() => setOpen('palette')} onHelp={() => setOpen('help')} />
       <div className="flex min-h-0 min-w-0 flex-1 flex-col">
         <Connection />
-        <main id="main" tabIndex={-1} className="min-h-0 flex-1 outline-none">
+        <main id="main" tabIndex={-1} className="relative min-h-0 flex-1 overflow-hidden outline-none">
           <Outlet />
         </main>
       </div>

@@ -34,6 +34,8 @@ const isTyping = (target: EventTarget | null) =>
 
 export function handleKey(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing) return;
+  // What lies below an open dialog is out of reach for the mouse, and so for the keys.
+  if (document.querySelector('dialog[open]')) return;
   const typing = isTyping(event.target);
   const key = spelled(event);
   const chord = pending ? `${pending} ${key}` : '';

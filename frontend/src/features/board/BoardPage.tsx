@@ -279,7 +279,7 @@ export function BoardPage() {
         ) : (
           <div
             ref={scroller}
-            className="flex min-h-0 flex-1 snap-x snap-mandatory gap-2.5 overflow-x-auto p-2.5 max-md:px-5 md:snap-none"
+            className="relative flex min-h-0 flex-1 snap-x snap-mandatory gap-2.5 overflow-x-auto p-2.5 max-md:px-5 md:snap-none"
           >
             {board.columns.map((column) => {
               const cards = columns.get(column.id) ?? [];

@@ -84,7 +84,7 @@ export function ColumnView({ column, cards, total, group, current, refusal, drag
       aria-label={column.name}
       data-column={column.name}
       className={cx(
-        'flex h-full w-[calc(100vw-2.5rem)] shrink-0 snap-center flex-col rounded-xl transition-colors md:w-auto md:max-w-96 md:min-w-66 md:flex-1 md:snap-none',
+        'relative flex h-full w-[calc(100vw-2.5rem)] shrink-0 snap-center flex-col rounded-xl transition-colors md:w-auto md:max-w-96 md:min-w-66 md:flex-1 md:snap-none',
         dragging && over && refusal === null ? 'bg-accent-soft' : 'bg-lane',
         dragging && refusal !== null && 'opacity-45',
       )}
@@ -116,7 +116,7 @@ export function ColumnView({ column, cards, total, group, current, refusal, drag
         ref={list}
         role="list"
         aria-label={`Cards in ${column.name}`}
-        className="min-h-0 flex-1 overflow-y-auto overscroll-contain px-2"
+        className="relative min-h-0 flex-1 overflow-y-auto overscroll-contain px-2"
       >
         <div
           className="relative w-full"
