@@ -28,7 +28,7 @@ pub use create::body;
 use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 pub use tree::{TreeLimits, pack, unpack_untrusted};
 
 use crate::attached::{Attached, Grip, StderrTail};
@@ -76,6 +76,8 @@ struct Inner {
     keeper: Option<Keeper>,
     starts: Semaphore,
     held: Mutex<HashMap<InstanceId, Held>>,
+    /// The engine's processor, asked once.
+    arch: OnceCell<String>,
     /// Made by us and not started yet, with image and command for a start that fails.
     fresh: Mutex<HashMap<InstanceId, (String, String)>>,
 }
@@ -108,6 +110,7 @@ impl DockerRuntime {
             keeper,
             starts,
             held: Mutex::new(HashMap::new()),
+            arch: OnceCell::new(),
             fresh: Mutex::new(HashMap::new()),
         };
         Self { inner: Arc::new(inner) }

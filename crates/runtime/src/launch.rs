@@ -23,7 +23,14 @@ pub async fn launch(
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Launched, RuntimeError> {
     runtime.prepare(launch, progress).await?;
-    let created = runtime.create(launch).await?;
+    let created = match runtime.create(launch).await {
+        // The engine was emptied since it was prepared the first time.
+        Err(RuntimeError::KeeperMissing) => {
+            runtime.prepare(launch, progress).await?;
+            runtime.create(launch).await?
+        }
+        other => other?,
+    };
     let instance = &launch.cage.instance;
     if created.state == State::Exited {
         return Err(RuntimeError::NotRunning { instance: instance.to_string() });

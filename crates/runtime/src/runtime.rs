@@ -356,6 +356,8 @@ pub enum ExitCause {
     NotExecutable {
         detail: String,
     },
+    /// It ended while nobody was there to be told; the keeper's journal may know.
+    Unknown,
     /// It never ran: the engine could not start it.
     NotStarted {
         detail: String,

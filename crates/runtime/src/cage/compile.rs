@@ -178,8 +178,8 @@ fn mounts(spec: &CageSpec, facts: &Facts, warnings: &mut Vec<Warning>) -> Result
         (&spec.home, HOME, MountWhy::Home),
         (&spec.journal, JOURNAL, MountWhy::Journal),
     ] {
-        // Without a keeper nobody writes a journal.
-        if why == MountWhy::Journal && facts.keeper.is_none() {
+        // Without a keeper nobody writes a journal, and a plain process has its own among its runtime's files.
+        if why == MountWhy::Journal && (facts.keeper.is_none() || !facts.engine.kind.is_cage()) {
             continue;
         }
         mounts.push(Mount { target: target.to_owned(), source: placed(place, facts)?, read_only: false, why });

@@ -52,10 +52,15 @@ impl Inner {
     }
 
     async fn right_arch(&self, image: &str, arch: &str) -> Result<(), RuntimeError> {
-        let version = self.call("version", ASK, |docker| async move { docker.version().await }).await?;
-        let engine = version.arch.unwrap_or_default();
+        let engine = self
+            .arch
+            .get_or_try_init(async || {
+                let version = self.call("version", ASK, |docker| async move { docker.version().await }).await?;
+                Ok::<_, RuntimeError>(version.arch.unwrap_or_default())
+            })
+            .await?;
         // An image that does not say is taken at its word; the keeper will say if the agent cannot be executed.
-        if arch.is_empty() || architecture(arch) == architecture(&engine) {
+        if arch.is_empty() || architecture(arch) == architecture(engine) {
             return Ok(());
         }
         let detail = format!("the image is for {arch}, the engine runs {engine}");

@@ -51,7 +51,8 @@ impl Inner {
             })?;
         let volume = keeper_volume(wanted);
         let mut filled = keeper.filled.lock().await;
-        if *filled && self.keeper_still_there(&volume).await.is_ok() {
+        // Whether it is there still is asked at the moment it is needed, by `create`.
+        if *filled {
             return Ok(());
         }
         // Not labelled with the installation: another one may be using it.
@@ -83,7 +84,12 @@ impl Inner {
         let there = self.call("volume", ASK, |docker| async move { docker.inspect_volume(volume).await }).await;
         match found(there)? {
             Some(there) if there.labels.contains_key(LABEL_KEEPER) => Ok(()),
-            _ => Err(RuntimeError::KeeperMissing),
+            _ => {
+                if let Some(keeper) = &self.keeper {
+                    *keeper.filled.lock().await = false;
+                }
+                Err(RuntimeError::KeeperMissing)
+            }
         }
     }
 

@@ -184,6 +184,8 @@ fn the_keeper_is_installed_once_and_again_when_the_engine_lost_it() {
             world.rt.prepare(&run, &progress()).await.unwrap();
             world.rt.prepare(&run, &progress()).await.unwrap();
             docker.remove_volume(&volume, None::<bollard::query_parameters::RemoveVolumeOptions>).await.unwrap();
+            let error = world.rt.create(&run).await.unwrap_err();
+            assert_eq!(error, RuntimeError::KeeperMissing);
             world.rt.prepare(&run, &progress()).await.unwrap();
             world.rt.create(&run).await.unwrap();
             let told = docker.inspect_container(&spec.instance.container(), None).await.unwrap();

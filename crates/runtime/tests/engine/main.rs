@@ -9,7 +9,10 @@ mod absent;
 mod causes;
 mod confined;
 mod images;
+mod kept;
 mod life;
 mod ordinary;
 mod remote;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;
