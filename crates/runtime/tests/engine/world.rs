@@ -21,7 +21,7 @@ use kanvoy_runtime::{
 };
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::mpsc;
 
 pub const IMAGE: &str = "kanvoy-test/probe:1";
 
@@ -190,21 +190,18 @@ pub fn probe_tar() -> Bytes {
     tar.into_inner().unwrap().into()
 }
 
-async fn import(docker: &Docker, image: &str) {
-    let (repo, tag) = image.rsplit_once(':').unwrap();
-    let options = CreateImageOptionsBuilder::default().from_src("-").repo(repo).tag(tag).build();
-    let body = bollard::body_full(probe_tar());
-    docker.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await.unwrap();
-}
-
-/// Kept between runs under a name that follows its contents.
+/// Made when the probe has changed, and kept for the next run.
 async fn probe_image(docker: &Docker) {
-    static MADE: OnceCell<()> = OnceCell::const_new();
-    if docker.inspect_image(IMAGE).await.is_ok() && MADE.initialized() {
+    static MAKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _one_at_a_time = MAKING.lock().await;
+    let tar = probe_tar();
+    let digest: String = Sha256::digest(&tar).iter().map(|byte| format!("{byte:02x}")).collect();
+    if docker.inspect_image(IMAGE).await.is_ok_and(|image| image.comment.as_deref() == Some(digest.as_str())) {
         return;
     }
-    import(docker, IMAGE).await;
-    MADE.set(()).ok();
+    let (repo, tag) = IMAGE.rsplit_once(':').unwrap();
+    let options = CreateImageOptionsBuilder::default().from_src("-").repo(repo).tag(tag).message(&digest).build();
+    docker.create_image(Some(options), Some(bollard::body_full(tar)), None).try_collect::<Vec<_>>().await.unwrap();
 }
 
 impl World {
