@@ -115,6 +115,8 @@ export class Live {
   private readonly watchers = new Set<() => void>();
   private readonly listeners = new Set<(events: Event[]) => void>();
   private refusals = 0;
+  private quiet = false;
+  private quietWorks = false;
   private stream: ReturnType<typeof follow> | null = null;
 
   constructor(cache: QueryClient) {
@@ -129,11 +131,13 @@ export class Live {
         const target = new URL('stream', API);
         if (this.cursor) target.searchParams.set('after', formatCursor(this.cursor));
         // A server that does not know these kinds yet may refuse to leave them out.
-        if (this.refusals % 2 === 0) target.searchParams.set('types', QUIET);
+        this.quiet = this.quietWorks || this.refusals % 2 === 0;
+        if (this.quiet) target.searchParams.set('types', QUIET);
         return target;
       },
       onReady: ({ data }) => {
         this.refusals = 0;
+        this.quietWorks ||= this.quiet;
         if (this.cursor) return;
         this.cursor = parseCursor(String(data.cursor ?? ''));
         this.fillGaps(this.cursor);

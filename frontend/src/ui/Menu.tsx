@@ -1,6 +1,6 @@
 /** Menus on radix: roving focus, typing ahead, placing. Not modal, because a modal one writes a style element. */
 import { DropdownMenu as Radix } from 'radix-ui';
-import type { ReactNode } from 'react';
+import { type ReactNode, useState } from 'react';
 import { cx } from './cx';
 import { Icon, type IconName } from './Icon';
 
@@ -78,7 +78,32 @@ export function MenuCheck({
   );
 }
 
+/** Beside its menu where there is room; on a phone, unfolded within it. */
 export function SubMenu({ label, icon, children }: { label: string; icon?: IconName; children: ReactNode }) {
+  const [narrow] = useState(() => matchMedia('(max-width: 40rem)').matches);
+  const [open, setOpen] = useState(false);
+  if (narrow)
+    return (
+      <>
+        <Radix.Item
+          aria-expanded={open}
+          onSelect={(event) => {
+            event.preventDefault();
+            setOpen(!open);
+          }}
+          className={ITEM}
+        >
+          {icon && <Icon name={icon} className="text-faint" />}
+          <span className="flex-1">{label}</span>
+          <Icon name="chevronDown" className={cx('text-faint', open && 'rotate-180')} />
+        </Radix.Item>
+        {open && (
+          <Radix.Group aria-label={label} className="ml-4 border-l pl-1">
+            {children}
+          </Radix.Group>
+        )}
+      </>
+    );
   return (
     <Radix.Sub>
       <Radix.SubTrigger className={cx(ITEM, 'data-[state=open]:bg-hover')}>

@@ -251,7 +251,7 @@ export function BoardPage() {
     <div className="relative flex h-full min-w-0">
       <div className="flex min-w-0 flex-1 flex-col">
         <header className="flex items-center gap-2 border-b px-4 py-2 max-md:flex-wrap">
-          <h1 className="min-w-0 truncate text-lg font-semibold" title={board.description || undefined}>
+          <h1 className="max-w-[45%] shrink-0 truncate text-lg font-semibold" title={board.description || undefined}>
             {board.name}
           </h1>
           <Link

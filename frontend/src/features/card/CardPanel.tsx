@@ -124,6 +124,7 @@ function Open({
   const may = legal(task, board);
   const busy = task.attempts > 0 || transcript.view.count > 3;
   const activity = transcript.view.items.length > 0;
+  const [emptyTitle, emptyText] = nothingYet(task, status !== null);
 
   const facts = (
     <div className="flex flex-col gap-3 px-4 py-3">
@@ -157,14 +158,13 @@ function Open({
               />
             ) : (
               <div className="min-h-0 flex-1 overflow-y-auto">
-                <Empty icon="agent" title={task.agent_type ? 'Nothing has run yet' : 'Worked by hand'}>
-                  <p className="text-sm">
-                    {status === null
-                      ? 'This server does not run agents yet. The card, its log and its board work all the same.'
-                      : task.agent_type
-                        ? `Start it, and what ${task.agent_type} says and does appears here as it happens.`
-                        : 'Give the card an agent above, and it can be started.'}
-                  </p>
+                <Empty icon="agent" title={emptyTitle}>
+                  <p className="text-sm">{emptyText}</p>
+                  {transcript.more && task.attempts > 0 && (
+                    <Button small busy={transcript.reading} onClick={() => void transcript.earlier()}>
+                      Look further back
+                    </Button>
+                  )}
                 </Empty>
               </div>
             )}
@@ -249,7 +249,7 @@ function Open({
           <div
             className={cx(
               'shrink-0 overflow-y-auto',
-              tab === 'activity' ? (busy ? 'max-h-[42%]' : 'max-h-[60%]') : 'max-h-[25%]',
+              tab === 'activity' ? (busy ? 'max-h-[42%] max-md:max-h-[34%]' : 'max-h-[60%]') : 'max-h-[25%]',
             )}
           >
             {facts}
@@ -259,4 +259,14 @@ function Open({
       )}
     </>
   );
+}
+
+/** What stands where a transcript would be. */
+function nothingYet(task: Task, agents: boolean): [title: string, text: string] {
+  if (!agents)
+    return ['No run yet', 'This server does not run agents yet. The card, its log and its board work all the same.'];
+  if (task.attempts > 0) return ['Nothing said lately', 'What the agent said and did lies further back in the log.'];
+  if (task.agent_type)
+    return ['Nothing has run yet', `Start it, and what ${task.agent_type} says and does appears here as it happens.`];
+  return ['Worked by hand', 'Give the card an agent above, and it can be started.'];
 }
