@@ -1,8 +1,8 @@
 import { defineConfig, devices } from '@playwright/test';
 
 const chromium = {
-  actionTimeout: 5_000,
-  navigationTimeout: 8_000,
+  actionTimeout: 15_000,
+  navigationTimeout: 20_000,
   launchOptions: {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--no-first-run'],
@@ -14,7 +14,8 @@ const desk = { ...chromium, viewport: { width: 1440, height: 900 } };
 export default defineConfig({
   testDir: '.',
   outputDir: '../test-results',
-  timeout: 30_000,
+  timeout: 60_000,
+  expect: { timeout: 10_000 },
   workers: 1,
   reporter: [['list']],
   projects: [

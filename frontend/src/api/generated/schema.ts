@@ -14,6 +14,8 @@ export interface components {
         Alive: {
             status: components["schemas"]["Health"];
         };
+        /** @enum {string} */
+        Archived: "false" | "true" | "all";
         /** @description A board with its columns, in their order. */
         Board: {
             /** @description Of a removal: it is out of sight. */
@@ -552,6 +554,8 @@ export interface components {
         };
         /** @description Takes nothing, or an object without anything in it. */
         Nothing: Record<string, never>;
+        /** @enum {string} */
+        Order: "oldest" | "newest" | "updated" | "lie";
         /** @enum {string} */
         Priority: "urgent" | "high" | "normal" | "low";
         /** @description An RFC 9457 problem document. */
