@@ -26,6 +26,8 @@ pub struct Intake {
     line: Line,
     spool: Spool,
     frames: Vec<u8>,
+    /// Where in the batch the pieces of a line from the spool begin.
+    pieces_from: usize,
     last: u64,
 }
 
@@ -37,7 +39,7 @@ enum Line {
     /// Too long: only what its note tells is kept.
     Over { length: u64, crc: Crc, no_space: bool, head: Vec<u8> },
     /// Complete, and on its way from the spool to the journal.
-    Draining { from: u64 },
+    Draining { from: u64, crc: Crc },
 }
 
 pub enum Filled {
@@ -59,6 +61,7 @@ impl Intake {
             line: Line::Short(Vec::new()),
             spool: Spool::new(place)?,
             frames: Vec::with_capacity(BATCH + PIECE + 2 * frames::AROUND),
+            pieces_from: 0,
             last: 0,
         })
     }
@@ -99,8 +102,8 @@ impl Intake {
     /// What is ready to be kept: the same again until [`Self::taken`]. An error is the spool's, and it may be tried again.
     pub fn batch(&mut self) -> io::Result<Option<Batch<'_>>> {
         while self.frames.len() < BATCH {
-            if let Line::Draining { from } = self.line {
-                self.drain(from)?;
+            if let Line::Draining { from, crc } = self.line {
+                self.drain(from, crc)?;
                 continue;
             }
             let rest = &self.read[self.start..self.end];
@@ -129,14 +132,27 @@ impl Intake {
 
     pub fn taken(&mut self) {
         self.frames.clear();
+        self.pieces_from = 0;
     }
 
-    /// There is no space for the line that is being read, and none will come: keep only a note of it.
+    /// Whether a line waits in the spool for its turn in the journal.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.line, Line::Draining { .. })
+    }
+
+    /// There is no space for the long line that is at hand, and none will come: keep only a note of it.
     pub fn give_up(&mut self) {
         let crc = match &self.line {
             Line::Short(held) => Crc::seeded(0).with(held),
             Line::Long(crc) => *crc,
-            Line::Over { .. } | Line::Draining { .. } => return,
+            Line::Draining { crc, .. } => {
+                let crc = *crc;
+                // Whoever was given pieces of it forgets them at the note.
+                self.frames.truncate(self.pieces_from);
+                self.shorten(crc, true);
+                return self.note();
+            }
+            Line::Over { .. } => return,
         };
         self.shorten(crc, true);
     }
@@ -165,13 +181,10 @@ impl Intake {
                 frames::encode_line(Channel::Agent, self.number, &line, 0, &mut self.frames);
                 self.next_line();
             }
-            Line::Long(_) => self.line = Line::Draining { from: 0 },
-            Line::Over { length, crc, no_space, head } => {
-                let checksum = crc.value();
-                let payload = Note::Oversize { length, checksum, no_space, head: &head }.payload();
-                Frame { channel: Channel::Agent, kind: Kind::Note, number: self.number, payload: &payload }
-                    .encode(0, &mut self.frames);
-                self.next_line();
+            Line::Long(crc) => self.line = Line::Draining { from: 0, crc },
+            over @ Line::Over { .. } => {
+                self.line = over;
+                self.note();
             }
             draining @ Line::Draining { .. } => self.line = draining,
         }
@@ -218,6 +231,17 @@ impl Intake {
         }
     }
 
+    /// The line was too long, and is complete.
+    fn note(&mut self) {
+        if let Line::Over { length, crc, no_space, head } = std::mem::replace(&mut self.line, Line::Short(Vec::new())) {
+            let checksum = crc.value();
+            let payload = Note::Oversize { length, checksum, no_space, head: &head }.payload();
+            Frame { channel: Channel::Agent, kind: Kind::Note, number: self.number, payload: &payload }
+                .encode(0, &mut self.frames);
+            self.next_line();
+        }
+    }
+
     fn shorten(&mut self, crc: Crc, no_space: bool) {
         let (length, mut head) = match &mut self.line {
             Line::Short(held) => (held.len() as u64, std::mem::take(held)),
@@ -234,12 +258,15 @@ impl Intake {
         self.line = Line::Over { length, crc, no_space, head };
     }
 
-    fn drain(&mut self, from: u64) -> io::Result<()> {
+    fn drain(&mut self, from: u64, crc: Crc) -> io::Result<()> {
         let mut piece = [0; PIECE];
         let read = self.spool.read(from, &mut piece)?;
         let after = from + read as u64;
         let kind = Kind::of_piece(from == 0, after == self.spool.len());
         let payload = &piece[..read];
+        if kind.begins() {
+            self.pieces_from = self.frames.len();
+        }
         Frame { channel: Channel::Agent, kind, number: self.number, payload }.encode(0, &mut self.frames);
         self.last = self.number;
         if kind.ends() {
@@ -247,7 +274,7 @@ impl Intake {
             self.line = Line::Short(Vec::new());
             self.next_line();
         } else {
-            self.line = Line::Draining { from: after };
+            self.line = Line::Draining { from: after, crc };
         }
         Ok(())
     }

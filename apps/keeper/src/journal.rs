@@ -31,6 +31,8 @@ pub struct Journal {
     partial: bool,
     pub(crate) trimmed: u64,
     acked: u64,
+    /// The disk has no room, whatever our bound says.
+    cramped: bool,
 }
 
 pub(crate) struct Segment {
@@ -91,6 +93,7 @@ impl Journal {
             partial: false,
             trimmed: 0,
             acked: 0,
+            cramped: false,
         }
     }
 
@@ -126,6 +129,12 @@ impl Journal {
 
     /// All of it is kept or, on an error, nothing; then it can be tried again.
     pub fn append(&mut self, batch: &Batch<'_>) -> io::Result<()> {
+        let appended = self.try_append(batch);
+        self.cramped = appended.is_err();
+        appended
+    }
+
+    fn try_append(&mut self, batch: &Batch<'_>) -> io::Result<()> {
         if !self.partial && self.current_len() >= self.segment_size() {
             let next = self.new_segment()?;
             self.segments.push_back(next);
@@ -155,11 +164,15 @@ impl Journal {
     pub fn ack(&mut self, number: u64) {
         self.acked = self.acked.max(number.min(self.last));
         let all = self.acked == self.last && !self.partial;
-        if all && self.current_len() >= self.segment_size() / 2 {
-            // When it fails there is no space, and the old one stays until the next acknowledgement.
-            if let Ok(next) = self.new_segment() {
-                self.segments.push_back(next);
-                self.seal();
+        let worth_it = self.cramped && self.current_len() > 0 || self.current_len() >= self.segment_size() / 2;
+        if all && worth_it {
+            match self.new_segment() {
+                Ok(next) => {
+                    self.segments.push_back(next);
+                    self.seal();
+                }
+                // Not even room for a name. What is in the last one nobody needs.
+                Err(_) => self.empty_the_last(),
             }
         }
         while self.segments.len() > 1 && self.segments[0].last <= self.acked {
@@ -224,6 +237,25 @@ impl Journal {
         }
     }
 
+    fn empty_the_last(&mut self) {
+        self.seal();
+        let (base, last) = (self.end, self.last);
+        let path = self.path_of(base, last + 1);
+        let Some(segment) = self.segments.back_mut() else { return };
+        if let (Some(old), Some(new)) = (&segment.path, path)
+            && std::fs::rename(old, &new).is_ok()
+            && segment.file.set_len(0).is_ok()
+        {
+            (segment.path, segment.base, segment.last) = (Some(new), base, last);
+            self.blocks.retain(|block| block.base >= base);
+            self.trimmed = self.trimmed.max(last);
+        }
+    }
+
+    fn path_of(&self, base: u64, first: u64) -> Option<PathBuf> {
+        self.place.as_ref().map(|place| place.join(format!("lines.{base:016x}.{first:016x}")))
+    }
+
     fn stored(&self) -> u64 {
         self.end - self.segments.front().map_or(self.end, |segment| segment.base)
     }
@@ -239,7 +271,7 @@ impl Journal {
 
     fn new_segment(&self) -> io::Result<Segment> {
         let (base, last) = (self.end, self.last);
-        let path = self.place.as_ref().map(|place| place.join(format!("lines.{base:016x}.{:016x}", last + 1)));
+        let path = self.path_of(base, last + 1);
         let file = match &path {
             None => crate::sys::file_in_memory()?,
             Some(path) => {

@@ -38,6 +38,9 @@ const TURN: usize = 1 << 20;
 /// What a disk without space is asked again after.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// And how long for one line that is longer than what there is.
+const HOPE: Duration = Duration::from_secs(5);
+
 /// What is read at most from a stdout that somebody still holds when the time to drain it is over: what a pipe can hold.
 const LAST_BYTES: usize = 1 << 20;
 
@@ -64,6 +67,8 @@ pub struct Keeper {
     signals: std::fs::File,
     stalled: Option<String>,
     retry_at: Option<Instant>,
+    /// Since when there has been no space, although nothing is left that could be acknowledged.
+    cramped_since: Option<Instant>,
     linger: Option<Duration>,
     buffer: Vec<u8>,
 }
@@ -136,6 +141,7 @@ impl Keeper {
             signals,
             stalled: None,
             retry_at: None,
+            cramped_since: None,
             buffer: Vec::new(),
         };
         if !recovered {
@@ -249,9 +255,14 @@ impl Keeper {
                 Ok(None) => break None,
                 Ok(Some(batch)) => {
                     if let Err(error) = self.journal.append(&batch) {
+                        if self.intake.is_draining() && self.is_hopeless(now) {
+                            self.intake.give_up();
+                            continue;
+                        }
                         self.retry_at = Some(now + RETRY);
                         break Some(format!("the journal cannot be written: {error}"));
                     }
+                    self.cramped_since = None;
                     if let Some(session) = self.session.as_mut().filter(|session| session.cursor == before)
                         && self.link.waiting() < AHEAD
                         && session.next <= batch.last
@@ -263,12 +274,14 @@ impl Keeper {
                     taken += batch.frames.len();
                     self.intake.taken();
                 }
-                // Space may come when something is acknowledged. If nothing can be, this line will never fit.
-                Err(error) if self.journal.has_unacked() => {
+                Err(error) => {
+                    if self.is_hopeless(now) {
+                        self.intake.give_up();
+                        continue;
+                    }
                     self.retry_at = Some(now + RETRY);
                     break Some(format!("a long line finds no room: {error}"));
                 }
-                Err(_) => self.intake.give_up(),
             }
         };
         if trouble != self.stalled {
@@ -276,6 +289,16 @@ impl Keeper {
             self.stalled = trouble;
             self.say(&say);
         }
+    }
+
+    /// Space may come when something is acknowledged, or when others give some back. After a while without either, a line that
+    /// is longer than what there is will never fit.
+    fn is_hopeless(&mut self, now: Instant) -> bool {
+        if self.journal.has_unacked() {
+            self.cramped_since = None;
+            return false;
+        }
+        now >= *self.cramped_since.get_or_insert(now) + HOPE
     }
 
     fn read_stdout(&mut self) {

@@ -196,3 +196,77 @@ async fn it_runs_alone_in_an_empty_directory() {
     assert_eq!((told.len(), told[999].as_str(), told[1000].as_str()), (1001, "1000 ", "exit code 0"));
     assert_eq!(within(keeper.wait()).await.expect("its end").code(), Some(0));
 }
+
+/// A disk of two megabytes under the journal, gone with the value.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn on(place: &Path) -> Option<Self> {
+        let journal = place.join("journal");
+        std::fs::create_dir(&journal).expect("a directory");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&journal).output();
+        mount.is_ok_and(|mount| mount.status.success()).then_some(Self(journal))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_the_agent_and_a_line_that_will_never_fit_becomes_a_note() {
+    let place = tempfile::tempdir().expect("a directory");
+    let Some(disk) = SmallDisk::on(place.path()) else { return println!("not allowed to mount: nothing tested") };
+    let cage = Cage::within(place, "--journal-max 100000000", &acts("lines 50000 90"));
+    let (mut lines, handle) = cage.attach(Resume::default()).await;
+    let mut status = handle.watch();
+    let mut told = Vec::new();
+    // Nothing is acknowledged until it says why it stops.
+    let stalled = within(status.wait_for(|status| status.stalled.is_some()));
+    tokio::select! {
+        stalled = stalled => {
+            let why = stalled.expect("a status").stalled.clone().expect("a reason");
+            assert!(why.contains("No space left"), "{why}");
+        }
+        () = async { loop { told.push(lines.next().await.expect("a line")) } } => {}
+    }
+    handle.ack(told.len() as u64);
+    told.extend(to_the_end(&mut lines, &handle).await);
+    assert_eq!((told.len(), brief(&told)[50_000].as_str()), (50_001, "exit code 0"));
+    assert!((1..).zip(brief(&told)).take(50_000).all(|(number, line)| line.starts_with(&format!("{number} "))));
+    drop(disk);
+
+    // One finds no room in the spool; the other leaves none for the journal.
+    for length in [5_000_000, 1_500_000] {
+        let place = tempfile::tempdir().expect("a directory");
+        let _disk = SmallDisk::on(place.path()).expect("as before");
+        let cage = Cage::within(place, "--journal-max 100000000", &acts(&format!("long {length}")));
+        let (mut lines, handle) = cage.attach(Resume::default()).await;
+        let told = to_the_end(&mut lines, &handle).await;
+        let crc = (0..length / 1000).fold(Crc::seeded(0), |crc, _| crc.with(&[b'x'; 1000])).value();
+        assert!(matches!(told[0], Output::Oversize { no_space: true, .. }), "{told:?}");
+        assert_eq!(brief(&told), [&format!("oversize {length} {crc:x} head 1024"), "after", "exit code 0"]);
+    }
+}
+
+#[tokio::test]
+async fn when_its_own_stdin_has_ended_it_says_what_there_is_and_ends() {
+    let mut cage = Cage::on_stdio("", &acts("lines 3"));
+    let mut bytes = Vec::new();
+    let payload = b"hello n resume=0 sent=0";
+    Frame { channel: Channel::Control, kind: Kind::Whole, number: 0, payload }.encode(0, &mut bytes);
+    let mut stdin = cage.keeper.stdin.take().expect("in");
+    within(stdin.write_all(&bytes)).await.expect("written");
+    drop(stdin);
+    let mut said = String::new();
+    within(cage.keeper.stdout.take().expect("out").read_to_string(&mut said)).await.expect("its end");
+    let payloads = said
+        .lines()
+        .filter_map(|line| frames::parse(line.as_bytes(), 0))
+        .filter(|frame| frame.channel == Channel::Agent);
+    let payloads: Vec<_> = payloads.map(|frame| String::from_utf8_lossy(frame.payload).into_owned()).collect();
+    assert_eq!(payloads, ["1 ", "2 ", "3 ", "exit code 0"]);
+    assert_eq!(cage.code().await, Some(0));
+}
