@@ -18,10 +18,10 @@ Examples:
   kanvoy task watch 1                           follow card 1 live
   kanvoy status                                 where things stand, and what to type next
 
-A task is its number on the current board (12), KEY-12, or its id. The current board is --board, KANVOY_BOARD, or the
+A task is its number on the current board (12), KEY-12, or its id. The current board is --board, KANVOY_BOARD, or the \
 only one there is.
 
-Exit codes: 0 done, 1 failed, 2 bad request or usage, 3 no daemon, 4 not logged in or not allowed, 5 not found,
+Exit codes: 0 done, 1 failed, 2 bad request or usage, 3 no daemon, 4 not logged in or not allowed, 5 not found, \
 6 conflict, 7 try again later.";
 
 const STYLES: Styles = Styles::styled()
@@ -44,7 +44,7 @@ pub struct Cli {
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// The daemon to talk to; by itself the one of the data directory [env: KANVOY_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", value_parser = server)]
     pub server: Option<WebUrl>,
     /// A file that holds the token; by itself DIR/token [env: KANVOY_TOKEN_FILE, or the token in KANVOY_TOKEN]
     #[arg(long, global = true, value_name = "FILE")]
@@ -178,7 +178,7 @@ pub enum BoardCommand {
     Archive { board: Option<String> },
     /// Take a board out again
     Unarchive { board: Option<String> },
-    /// Hide a board and all its tasks, or remove them for good
+    /// Take a board and its tasks out of sight; the log keeps them. Archive is what can be undone
     Delete {
         board: String,
         #[command(flatten)]
@@ -225,10 +225,10 @@ pub struct ExpectArgs {
 
 #[derive(Clone, Debug, Default, Args)]
 pub struct DeleteArgs {
-    /// Remove it for good, with what is kept of it; cannot be undone
+    /// Remove it for good, with what the log keeps of it; works on what is deleted already, too
     #[arg(long)]
     pub purge: bool,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -316,7 +316,7 @@ pub enum TaskCommand {
     Archive { task: String },
     /// Take a task out again
     Unarchive { task: String },
-    /// Hide a task, or remove it for good
+    /// Take a task out of sight; the log keeps it. Archive is what can be undone
     Delete {
         task: String,
         #[command(flatten)]
@@ -328,7 +328,7 @@ pub enum TaskCommand {
     Watch {
         task: String,
         /// Begin after this event
-        #[arg(long, value_name = "SEQ")]
+        #[arg(long, value_name = "SEQ", value_parser = event)]
         after: Option<u64>,
         #[command(flatten)]
         wait: WaitArgs,
@@ -352,17 +352,19 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = CREATE_EXAMPLES)]
 pub struct TaskCreateArgs {
+    /// What the card says, in quotes
     pub title: String,
     /// What is to be done; - reads it from stdin
     #[arg(long, short)]
     pub description: Option<String>,
+    /// low, normal, high or urgent
     #[arg(long, short, value_parser = priority)]
     pub priority: Option<Priority>,
     /// May be given again, or several separated by commas
     #[arg(long = "label", short, value_name = "LABEL", value_delimiter = ',')]
     pub labels: Vec<String>,
     /// TODO (ready) or BACKLOG (parked)
-    #[arg(long, short, value_parser = state)]
+    #[arg(long, short, value_parser = first_state)]
     pub state: Option<State>,
     /// The agent type to work on it; agents come in a later version
     #[arg(long = "agent", value_name = "TYPE")]
@@ -392,6 +394,7 @@ pub struct TaskUpdateArgs {
     /// What is to be done; - reads it from stdin
     #[arg(long, short)]
     pub description: Option<String>,
+    /// low, normal, high or urgent
     #[arg(long, short, value_parser = priority)]
     pub priority: Option<Priority>,
     /// Add a label; may be given again
@@ -424,17 +427,20 @@ pub struct TaskUpdateArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct TaskFilterArgs {
-    /// Only in these states; may be given again, or several separated by commas
+    /// Only in these states (BACKLOG, TODO, IN_PROGRESS, REVIEW, VERIFY, COMPLETED, …); may be given again, or several
+    /// separated by commas
     #[arg(long = "state", short, value_name = "STATE", value_delimiter = ',', value_parser = state)]
     pub states: Vec<State>,
     /// Only with all of these labels
     #[arg(long = "label", short, value_name = "LABEL", value_delimiter = ',')]
     pub labels: Vec<String>,
+    /// Only with these priorities: low, normal, high, urgent
     #[arg(long = "priority", short, value_name = "PRIORITY", value_delimiter = ',', value_parser = priority)]
     pub priorities: Vec<Priority>,
     /// Only for this agent type
     #[arg(long = "agent", value_name = "TYPE")]
     pub agent_type: Option<String>,
+    /// Only the one with this name elsewhere
     #[arg(long, value_name = "REF")]
     pub external_ref: Option<String>,
     /// The archived ones too
@@ -444,7 +450,7 @@ pub struct TaskFilterArgs {
     #[arg(long)]
     pub archived: bool,
     /// How many at most
-    #[arg(long, default_value = "200", value_name = "N")]
+    #[arg(long, default_value = "200", value_name = "N", value_parser = limit)]
     pub limit: NonZeroUsize,
 }
 
@@ -461,13 +467,16 @@ pub struct TaskListArgs {
     /// Only the parts of this task
     #[arg(long, value_name = "TASK")]
     pub parent: Option<String>,
+    /// What comes first
     #[arg(long, value_enum, default_value = "lie")]
     pub order: Order,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Order {
+    /// Made first, first
     Oldest,
+    /// Made last, first
     Newest,
     /// Changed last, first
     Updated,
@@ -498,10 +507,10 @@ pub struct WaitArgs {
 #[derive(Clone, Debug, Args)]
 pub struct EventFilterArgs {
     /// Only what is later than this event
-    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    #[arg(long, value_name = "SEQ", default_value_t = 0, value_parser = event)]
     pub after: u64,
     /// How many at most
-    #[arg(long, default_value = "200", value_name = "N")]
+    #[arg(long, default_value = "200", value_name = "N", value_parser = limit)]
     pub limit: NonZeroUsize,
     /// Only these kinds, such as task.created; with a leading ! all but it
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
@@ -527,7 +536,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "SEQ")]
     pub after: Option<String>,
     /// How many at most, when not following
-    #[arg(long, default_value = "200", value_name = "N")]
+    #[arg(long, default_value = "200", value_name = "N", value_parser = limit)]
     pub limit: NonZeroUsize,
     /// Only these kinds, such as task.created; with a leading ! all but it
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
@@ -586,6 +595,26 @@ fn state(text: &str) -> Result<State, String> {
     spelled.parse().map_err(|error: kanvoy_domain::state::NotAState| error.to_string())
 }
 
+fn first_state(text: &str) -> Result<State, String> {
+    let state = state(text).ok().filter(|state| matches!(state, State::Backlog | State::Todo));
+    state.ok_or_else(|| "a task begins in TODO (ready) or BACKLOG (parked)".to_owned())
+}
+
+fn limit(text: &str) -> Result<NonZeroUsize, String> {
+    text.trim().parse().map_err(|_| "a number, 1 or more".to_owned())
+}
+
+fn event(text: &str) -> Result<u64, String> {
+    text.trim().parse().map_err(|_| "the number of an event, such as 12".to_owned())
+}
+
+fn server(text: &str) -> Result<WebUrl, String> {
+    if !text.contains("://") {
+        return Err(format!("an address begins with http:// or https://, such as http://{text}"));
+    }
+    text.parse()
+}
+
 fn priority(text: &str) -> Result<Priority, String> {
     text.trim().to_ascii_lowercase().parse().map_err(|error: kanvoy_domain::task::NotAPriority| error.to_string())
 }
@@ -615,6 +644,86 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// As a shell would take the line apart, without what it would do besides; what follows a `#` is for people.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
+        for character in line.chars() {
+            match character {
+                '#' if !quoted && word.is_none() => break,
+                '"' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                ' ' if !quoted => words.extend(word.take()),
+                other => word.get_or_insert_default().push(other),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    fn check(line: &str, place: &std::path::Path) {
+        // An ellipsis stands for the command that one was about to type.
+        let mut typed = words(line);
+        if typed.last().is_some_and(|last| last == "…") {
+            *typed.last_mut().expect("is there") = "status".to_owned();
+        }
+        let understood = Cli::try_parse_from(typed);
+        assert!(understood.is_ok(), "{}: `{line}` is no command: {}", place.display(), understood.unwrap_err());
+    }
+
+    fn sources(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("is there").map(|entry| entry.expect("is read").path()) {
+            if entry.is_dir() {
+                sources(&entry, found);
+            } else if entry.extension().is_some_and(|ending| ending == "rs") {
+                found.push(entry);
+            }
+        }
+    }
+
+    /// What the API and the commands tell people to type can be typed.
+    #[test]
+    fn advice_can_be_followed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut files = Vec::new();
+        sources(&root.join("crates/api/src"), &mut files);
+        sources(&root.join("apps/kanvoy/src"), &mut files);
+        let mut checked = 0;
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("is read");
+            for (at, _) in text
+                .match_indices("kanvoy ")
+                .filter(|(at, _)| text[..*at].ends_with("with_try(\"") || text[..*at].ends_with("with_next(\""))
+            {
+                let mut line = String::new();
+                let mut rest = text[at..].chars();
+                while let Some(character) = rest.next().filter(|character| *character != '"') {
+                    line.extend(if character == '\\' { rest.next() } else { Some(character) });
+                }
+                check(&line, &file);
+                checked += 1;
+            }
+        }
+        assert!(checked >= 15, "only {checked} were found");
+    }
+
+    #[test]
+    fn what_the_documents_show_can_be_typed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut checked = 0;
+        for name in ["README.md", "CONTRIBUTING.md"] {
+            let text = std::fs::read_to_string(root.join(name)).expect("is read");
+            let shown = text.split("```").skip(1).step_by(2).flat_map(str::lines);
+            let spelled = text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2));
+            for line in shown.chain(spelled).map(str::trim).filter(|line| line.starts_with("kanvoy ")) {
+                check(line, &root.join(name));
+                checked += 1;
+            }
+        }
+        assert!(checked >= 5, "only {checked} were found");
     }
 
     #[test]

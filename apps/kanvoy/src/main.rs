@@ -9,6 +9,7 @@ mod data_dir;
 mod doctor;
 mod engine_check;
 mod exit;
+mod hints;
 mod serve;
 mod show;
 mod transcript;
@@ -26,7 +27,13 @@ use crate::exit::{Exit, Failure};
 use crate::show::Screen;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        if let Some(hint) = hints::after(&error) {
+            show::aside(&format!("\n  try: {hint}"));
+        }
+        std::process::exit(error.exit_code())
+    });
     let json = cli.global.json;
     match run(cli) {
         Ok(exit) => exit.into(),
@@ -51,7 +58,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     let context = Context { config, screen };
     // A command asks one thing after another: one thread is enough, and starts sooner.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(client_command(&context, cli.command));
+    let ended = runtime.block_on(client_command(&context, cli.command)).map_err(|failure| context.explained(failure));
     // Stdin may be waited for on a thread that nothing can wake.
     runtime.shutdown_background();
     ended

@@ -148,6 +148,7 @@ async fn listen(address: Listen) -> Result<TcpListener, Failure> {
         };
         Failure::new(exit, format!("cannot listen on {address}: {said}"))
             .with_next("kanvoy serve --listen 127.0.0.1:0    # any free port")
+            .with_next("KANVOY_LISTEN=127.0.0.1:0 make run    # the same, from a checkout")
     })
 }
 
@@ -244,8 +245,15 @@ impl Signals {
 }
 
 fn cannot_start(error: DirError) -> Failure {
-    let exit = if matches!(error, DirError::Locked { .. }) { Exit::Conflict } else { Exit::Failed };
-    Failure::new(exit, error.to_string())
+    let DirError::Locked { path, .. } = &error else { return Failure::new(Exit::Failed, error.to_string()) };
+    let failure = Failure::new(Exit::Conflict, error.to_string());
+    match Listening::read(&path.join("server.json")) {
+        Some(found) => {
+            let said = format!("{}; it answers at {}", failure.said, found.url);
+            Failure { said, ..failure }.with_next(format!("kanvoy auth link --data-dir {}", path.display()))
+        }
+        None => failure,
+    }
 }
 
 fn broken(error: kanvoy_engine::EngineError) -> Failure {

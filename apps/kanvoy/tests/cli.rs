@@ -97,7 +97,8 @@ fn boards() {
     story.run(room, &["board", "list", "--archived"]);
     story.run(room, &["board", "unarchive", "KAN"]);
     story.run(room, &["board", "delete", "KAN"]);
-    story.run(room, &["board", "delete", "KAN"]);
+    story.run(room, &["board", "delete", "KAN", "-y"]);
+    story.run(room, &["board", "delete", "KAN", "-y"]);
     story.run(room, &["board", "list", "--json"]);
     story.ends("boards", room);
 }
@@ -149,9 +150,10 @@ fn tasks() {
     story.run(room, &["task", "list"]);
     story.run(room, &["task", "list", "--archived"]);
     story.run(room, &["task", "unarchive", "3"]);
-    story.run(room, &["task", "delete", "1"]);
-    story.run(room, &["task", "delete", "3"]);
+    story.run(room, &["task", "delete", "1", "--yes"]);
+    story.run(room, &["task", "delete", "3", "--yes"]);
     story.run(room, &["task", "show", "3"]);
+    story.run(room, &["task", "delete", "2", "--purge"]);
     story.run(room, &["task", "delete", "2", "--purge", "--yes"]);
     story.run(room, &["task", "show", "two"]);
     story.run(room, &["task", "show", "ZZ-1"]);
@@ -258,6 +260,79 @@ fn access() {
     story.ends("access", room);
 }
 
+/// As after `make run`: the data lies in .kanvoy.
+fn checkout() -> Room {
+    use std::os::unix::fs::DirBuilderExt;
+    let room = Room::new();
+    let data = room.path().join(".kanvoy");
+    std::fs::DirBuilder::new().mode(0o700).create(&data).expect("is made");
+    std::os::unix::fs::symlink(&data, room.data()).expect("is linked");
+    room
+}
+
+/// What somebody types who has read half of the README.
+#[test]
+fn first_steps() {
+    let room = checkout();
+    let daemon = Daemon::start_in(room, &[]);
+    let (room, mut story) = (&daemon.room, Story::default());
+    room.run(&["board", "create", "Demo", "--key", "DEMO"]).ok();
+    room.run(&["task", "create", "Read the README"]).ok();
+    story.run(room, &["--data-dir", "typo", "status"]);
+    story.run(room, &["--server", "127.0.0.1:8080", "status"]);
+    story.run(room, &["--data-dir", "typo", "--server", &daemon.url, "board", "list"]);
+    story.run(room, &["task", "create", "Fix", "the", "login"]);
+    story.run(room, &["task", "create", "Later", "--state", "review"]);
+    story.run(room, &["task", "list", "--limit", "0"]);
+    story.run(room, &["task", "events", "1", "--after", "abc"]);
+    story.run(room, &["task", "move", "1", "IN_PROGRESS"]);
+    story.run(room, &["column", "add", "Doing"]);
+    story.run(room, &["watch", "1"]);
+    story.run(room, &["list"]);
+    std::fs::write(room.path().join("README.md"), "# Kanvoy\n").expect("is written");
+    story.run(room, &["import", "README.md"]);
+    let mut lost = room.command();
+    lost.env_remove("KANVOY_DATA_DIR").env("KANVOY_LISTEN", daemon.address()).args(["board", "list"]);
+    story.tell(&["board", "list"], "env -u KANVOY_DATA_DIR ", &lost.output().expect("is started").into());
+    story.ends("first_steps", room);
+}
+
+/// The lines that a newcomer copies, exactly as they are written, beside the demo board.
+#[test]
+fn the_lines_of_the_readme_and_of_the_page_work() {
+    use std::os::unix::process::CommandExt;
+    let room = checkout();
+    std::fs::create_dir_all(room.path().join("target/debug")).expect("is made");
+    std::os::unix::fs::symlink(support::BINARY, room.path().join("target/debug/kanvoy")).expect("is linked");
+    let daemon = Daemon::start_in(room, &[]);
+    let room = &daemon.room;
+    room.run(&["board", "create", "Demo", "--key", "DEMO"]).ok();
+    room.run(&["task", "create", "Read the README", "--board", "DEMO"]).ok();
+    let top = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let between = |file: &str, from: &str, to: &str| -> String {
+        let text = std::fs::read_to_string(format!("{top}/{file}")).expect("is read");
+        let lines = text.split_once(from).and_then(|(_, rest)| rest.split_once(to)).expect("has its lines").0;
+        lines.to_owned()
+    };
+    let shell = |lines: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.env_clear().env("HOME", room.path()).env("PATH", "/usr/bin:/bin").current_dir(room.path());
+        shell.args(["-ec", lines]).process_group(0);
+        shell
+    };
+    let mut readme = Piped::start(shell(&between("README.md", "```sh\n", "```")));
+    readme.until("made “Teach the parser about tabs” as TODO");
+    readme.until("TODO → IN_PROGRESS");
+    readme.interrupt_group();
+    let (_, said) = readme.end();
+    assert!(said.contains("MINE-1 (Teach the parser about tabs) moved to In progress."), "{said}");
+    let page =
+        between("frontend/fallback/index.html", "<pre tabindex=\"0\" aria-label=\"Commands to begin with\">", "</pre>");
+    let lines = format!("export KANVOY_DATA_DIR=\"$PWD/.kanvoy\" PATH=\"$PWD/target/debug:$PATH\"\n{page}");
+    let ran: Ran = shell(&lines).output().expect("is started").into();
+    assert!(ran.ok().stdout.contains("FIRST-1"));
+}
+
 /// Whoever wrote the folder that a command is typed in gets no token, however the folder leads to its server.
 #[test]
 fn a_foreign_folder_gets_no_token() {
@@ -342,6 +417,26 @@ fn a_watcher_stays_whatever_becomes_of_the_daemon() {
     let (code, said) = watcher.end();
     assert_eq!(code, 0, "{said}");
     assert_eq!(said.matches(" → ").count(), 2, "each once: {said}");
+}
+
+#[test]
+fn a_watcher_learns_that_its_task_is_gone() {
+    let daemon = Daemon::start();
+    daemon.run(&["board", "create", "Kanvoy", "--key", "KAN"]).ok();
+    for (number, purge, wait) in [("1", false, false), ("2", true, false), ("3", false, true), ("4", true, true)] {
+        daemon.run(&["task", "create", "Watched"]).ok();
+        let mut command = daemon.room.command();
+        command.args(["task", "watch", number]).args(wait.then_some("--wait"));
+        let mut watcher = Piped::start(command);
+        watcher.until("made “Watched” as TODO");
+        let delete = ["task", "delete", number, "--yes", "--purge"];
+        daemon.run(&delete[..if purge { 5 } else { 4 }]).ok();
+        let began = std::time::Instant::now();
+        let (code, said) = watcher.end();
+        assert!(began.elapsed() < std::time::Duration::from_secs(15), "sooner than the server's ticks: {said}");
+        assert_eq!(code, if wait { 5 } else { 0 }, "{said}");
+        assert!(said.contains("task was deleted"), "{said}");
+    }
 }
 
 #[test]

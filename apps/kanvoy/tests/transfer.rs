@@ -29,7 +29,7 @@ fn a_board_moves_to_another_daemon() {
     run(&["task", "move", "1", "QA"]);
     run(&["task", "move", "2", "--before", "3"]);
     run(&["task", "archive", "3"]);
-    run(&["task", "delete", "4"]);
+    run(&["task", "delete", "4", "--yes"]);
     run(&["task", "delete", "5", "--purge", "--yes"]);
 
     let sent = exported(&from, "sent");

@@ -80,7 +80,7 @@ impl Api {
             feed: parts.feed,
             clock: parts.clock,
             admin: AdminToken::new(&parts.admin_token),
-            sessions: Sessions::default(),
+            sessions: Sessions::of(&parts.admin_token),
             links: Links::default(),
             tickets: Tickets::default(),
             public_url,

@@ -49,6 +49,9 @@ impl Answered {
 
 impl IntoResponse for Answered {
     fn into_response(self) -> Response {
+        if self.body.is_empty() {
+            return self.status.into_response();
+        }
         let mut response = (self.status, self.body).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response

@@ -66,6 +66,12 @@ impl Params {
         Ok(all)
     }
 
+    /// Each as it was sent: what may hold a comma is repeated.
+    pub fn texts<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.0.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, value)| value.trim()).filter(|text| !text.is_empty())
+    }
+
     /// The pieces of a list that is repeated or has commas between.
     pub fn parts<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.0.iter().filter(move |(key, _)| key == name);

@@ -303,3 +303,56 @@ async fn a_log_of_large_events_is_read_to_its_end() {
     }
     assert_eq!((seqs, pages), (vec![1, 2, 3, 4, 5], 2), "an answer ends before it is too large, the log does not");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_are_changed_at_once_are_all_kept() {
+    let house = House::new().await;
+    house.board("SET").await;
+    for round in 0..5_u64 {
+        let all = [
+            json!({"verify": round % 2 == 0}),
+            json!({"planner": format!("p{round}")}),
+            json!({"default_agent_type": format!("d{round}")}),
+            json!({"retention": {"max_events": round + 10}}),
+            json!({"retention": {"max_age_days": round + 20}}),
+            json!({"review": if round % 2 == 0 { "person" } else { "nobody" }}),
+        ];
+        let changed = all.iter().map(|settings| house.patch("/api/v1/boards/SET", json!({"settings": settings})));
+        for (status, problem) in futures_util::future::join_all(changed).await {
+            assert_eq!(status, StatusCode::OK, "{problem}");
+        }
+        let (_, board) = house.get("/api/v1/boards/SET").await;
+        let expected = json!({
+            "verify": round % 2 == 0, "planner": format!("p{round}"), "default_agent_type": format!("d{round}"),
+            "retention": {"max_events": round + 10, "max_age_days": round + 20},
+            "review": if round % 2 == 0 { "person" } else { "nobody" },
+        });
+        assert_eq!(board["settings"], expected);
+    }
+    let (status, problem) = house.patch("/api/v1/boards/SET", json!({"settings": {"planner": "no name"}})).await;
+    assert_eq!((status.as_u16(), &problem["fields"][0]["pointer"]), (422, &json!("/settings/planner")), "{problem}");
+    let (_, cleared) = house.patch("/api/v1/boards/SET", json!({"settings": {"planner": null}})).await;
+    assert_eq!(
+        (&cleared["settings"]["planner"], &cleared["settings"]["default_agent_type"]),
+        (&Value::Null, &json!("d4"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_with_a_comma_can_be_looked_for() {
+    let house = House::new().await;
+    let board = house.board("LAB").await;
+    let path = format!("/api/v1/boards/{board}/tasks");
+    for (title, labels) in [("both", json!(["a,b", "c"])), ("one", json!(["a,b"])), ("apart", json!(["a", "b"]))] {
+        assert_eq!(house.post(&path, json!({"title": title, "labels": labels})).await.0, StatusCode::CREATED);
+    }
+    let found = async |query: &str| {
+        let (status, page) = house.get(&format!("{path}?{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        page["items"].as_array().expect("a list").iter().map(|task| text(task, "title")).collect::<Vec<_>>()
+    };
+    assert_eq!(found("label=a,b").await, ["both", "one"]);
+    assert_eq!(found("label=a,b&label=c").await, ["both"]);
+    assert_eq!(found("label=a&label=b").await, ["apart"]);
+    assert_eq!(found("state=TODO,BACKLOG&priority=normal,high").await.len(), 3);
+}

@@ -4,12 +4,16 @@ mod house;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use house::{Got, House, How, TOKEN, text, told};
 use kanvoy_api::{Checked, Health, HealthCheck};
+use kanvoy_domain::session::{LOCAL_PERSON, Session};
+use kanvoy_engine::{Clock, SystemClock};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const SOME_ID: &str = "01934c4e-6d3a-7c3e-9a41-6a5bd0a4a111";
 
@@ -122,10 +126,18 @@ async fn a_browser_logs_in_by_a_link_once_and_out_again() {
         (StatusCode::SEE_OTHER, &"/".parse().expect("a header"))
     );
     let cookie = opened.headers()["set-cookie"].to_str().expect("text").to_owned();
-    for part in ["kanvoy_session=", "Path=/", "HttpOnly", "SameSite=Lax"] {
+    for part in ["kanvoy_session_", "Path=/", "HttpOnly", "SameSite=Lax"] {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains("Secure"));
+    // A person who follows it again reads a page, a program a problem.
+    for (accept, kind) in [("text/html,*/*;q=0.8", "text/html; charset=utf-8"), ("*/*", "application/problem+json")] {
+        let again = no_redirects.get(&link).header("accept", accept).send().await.expect("is answered");
+        assert_eq!(
+            (again.status(), &again.headers()["content-type"]),
+            (StatusCode::NOT_FOUND, &kind.parse().expect("a header"))
+        );
+    }
     let cookie = cookie.split(';').next().expect("a pair").to_owned();
     assert_eq!(no_redirects.get(&link).send().await.expect("is answered").status(), StatusCode::NOT_FOUND);
 
@@ -146,6 +158,60 @@ async fn a_browser_logs_in_by_a_link_once_and_out_again() {
     assert_eq!(told(with_cookie(Method::GET, "/api/v1/auth/me")).await.0, StatusCode::UNAUTHORIZED);
 }
 
+/// A browser sends the cookies of a host to each of its ports.
+#[tokio::test(flavor = "multi_thread")]
+async fn boards_beside_each_other_do_not_log_each_other_out() {
+    let no_redirects =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let login = async |house: &House| {
+        let link = house.api.login_link().expect("there is a link").url;
+        let opened = no_redirects.get(&link).send().await.expect("is answered");
+        opened.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned()
+    };
+    let one = House::new().await;
+    let two = House::built(How { token: Some("another-installation".into()), ..How::default() }).await;
+    let (first, second) = (login(&one).await, login(&two).await);
+    assert_ne!(first.split_once('=').expect("a pair").0, second.split_once('=').expect("a pair").0);
+    let both = format!("{first}; {second}");
+    for house in [&one, &two] {
+        let (status, _) = told(house.bare(Method::GET, "/api/v1/auth/me").header("cookie", &both)).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stream_outlives_its_login() {
+    let house = House::new().await;
+    let board = house.board("EXP").await;
+    let link = house.api.login_link().expect("there is a link").url;
+    let no_redirects =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let opened = no_redirects.get(&link).send().await.expect("is answered");
+    let name = opened.headers()["set-cookie"].to_str().expect("text").split_once('=').expect("a pair").0.to_owned();
+    let now = SystemClock.now();
+    let session = Session {
+        hash: Sha256::digest(b"short").into(),
+        person: LOCAL_PERSON.to_owned(),
+        created_at: now,
+        expires_at: now.plus(chrono::TimeDelta::seconds(4)),
+    };
+    house.engine.session_begin(session).await.expect("begins");
+    let (cookie, own) = (format!("{name}=short"), format!("http://{}", house.address));
+    let path = format!("/api/v1/boards/{board}/stream");
+    let mut socket = house.socket_with(&path, &[("cookie", &cookie), ("origin", &own)]).await.expect("opens");
+    let source = house.bare(Method::GET, &path).header("cookie", &cookie).header("accept", "text/event-stream");
+    let source = source.send().await.expect("is answered");
+    assert_eq!(source.status(), StatusCode::OK);
+    socket.ready().await;
+    let ended = async {
+        assert_eq!(socket.next().await, Got::Closed(Some(4401)));
+        source.text().await.expect("ends")
+    };
+    // Sooner than the first tick of either.
+    tokio::time::timeout(Duration::from_secs(14), ended).await.expect("both end in time");
+    assert_eq!(told(house.bare(Method::GET, &path).header("cookie", &cookie)).await.0, StatusCode::UNAUTHORIZED);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes() {
     let house = House::new().await;
@@ -157,18 +223,21 @@ async fn handshakes() {
     let opened = no_redirects.get(&link).send().await.expect("is answered");
     let cookie = opened.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
     let own = format!("http://{}", house.address);
+    let forged = format!("{}=forged", cookie.split_once('=').expect("a pair").0);
     let bearer = format!("Bearer {TOKEN}");
     let cases: &[(&[(&'static str, &str)], u16)] = &[
         (&[], 401),
         (&[("authorization", &bearer)], 101),
         (&[("authorization", "Bearer wrong")], 401),
-        (&[("authorization", &bearer), ("origin", "https://evil.example")], 101),
+        (&[("authorization", &bearer), ("origin", &own)], 101),
+        (&[("authorization", &bearer), ("origin", "https://evil.example")], 403),
+        (&[("authorization", &bearer), ("origin", "null")], 403),
         (&[("cookie", &cookie)], 403),
         (&[("cookie", &cookie), ("origin", &own)], 101),
         (&[("cookie", &cookie), ("origin", "https://evil.example")], 403),
         (&[("cookie", &cookie), ("origin", "null")], 403),
         (&[("cookie", &cookie), ("origin", "http://localhost:3000")], 403),
-        (&[("cookie", "kanvoy_session=forged"), ("origin", &own)], 401),
+        (&[("cookie", &forged), ("origin", &own)], 401),
         (&[("authorization", &bearer), ("host", "evil.example")], 403),
     ];
     for (headers, status) in cases {
@@ -181,6 +250,8 @@ async fn handshakes() {
     let with_ticket = format!("{path}?ticket={}", text(&ticket, "ticket"));
     let (status, _) = told(house.bare(Method::GET, &with_ticket)).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED, "a ticket is for sockets");
+    let foreign = house.socket_with(&with_ticket, &[("origin", "https://evil.example")]).await;
+    assert_eq!(foreign.err(), Some(403), "a ticket neither, and it is not used up");
     assert!(house.socket_with(&with_ticket, &[]).await.is_ok());
     assert_eq!(house.socket_with(&with_ticket, &[]).await.err(), Some(401), "and good once");
 }

@@ -50,6 +50,32 @@ async fn the_answer_stays_whatever_becomes_of_the_world() {
     assert_eq!(again, (StatusCode::OK, true, moved));
     let again = keyed(&house, &path, "k1", json!({"title": "x"})).await;
     assert_eq!(again, (StatusCode::CREATED, true, task));
+
+    let columns = "/api/v1/boards/IDW/columns";
+    let column = json!({"name": "QA", "states": ["REVIEW"]});
+    let (status, _, made) = keyed(&house, columns, "k3", column.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let by_key = "/api/v1/boards/IDW/tasks";
+    let (_, _, second) = keyed(&house, by_key, "k4", json!({"title": "y"})).await;
+    // Neither by its id nor by its key is the board to be found any more.
+    assert_eq!(house.delete("/api/v1/boards/IDW").await.0, StatusCode::OK);
+    assert_eq!(keyed(&house, columns, "k3", column).await, (StatusCode::CREATED, true, made));
+    assert_eq!(keyed(&house, by_key, "k4", json!({"title": "y"})).await, (StatusCode::CREATED, true, second));
+    assert_eq!(keyed(&house, by_key, "k5", json!({"title": "y"})).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_holds_to_its_key_too() {
+    let house = House::new().await;
+    assert_eq!(keyed(&house, "/api/v1/boards", "k", json!({"name": "x"})).await.0, StatusCode::CREATED);
+    let logout = async |key: &str| {
+        let request = house.ask(Method::POST, "/api/v1/auth/logout").header("idempotency-key", key);
+        let response = request.send().await.expect("is answered");
+        (response.status(), response.headers().contains_key("idempotency-replayed"))
+    };
+    assert_eq!(logout("k").await, (StatusCode::CONFLICT, false));
+    assert_eq!(logout("out").await, (StatusCode::NO_CONTENT, false));
+    assert_eq!(logout("out").await, (StatusCode::NO_CONTENT, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

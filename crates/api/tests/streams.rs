@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use house::{Got, House, TOKEN, text, until};
-use kanvoy_domain::{BoardId, NewTask};
+use kanvoy_domain::{BoardId, NewBoard, NewTask};
 use kanvoy_store::EventQuery;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -335,4 +335,99 @@ async fn a_restart_in_the_middle_shows_every_seq_once() {
         max_bytes: usize::MAX,
     };
     assert_eq!(house.store.events(&query).await.expect("is read").events.len(), 181);
+}
+
+/// Reads server-sent events to their end.
+async fn to_its_end(response: reqwest::Response) -> String {
+    let all = tokio::time::timeout(Duration::from_secs(10), response.text()).await;
+    all.expect("ends sooner than any tick").expect("is text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tasks_stream_ends_with_the_task() {
+    let house = House::new().await;
+    let board = house.board("TSK").await;
+    for (query, seen) in [("", true), ("?purge=true", false)] {
+        let task = text(&house.task(&board, "goes").await, "id");
+        let other = text(&house.task(&board, "goes before").await, "id");
+        let stream = format!("/api/v1/orchestrator/tasks/{task}/stream");
+        let mut all = house.socket(&stream).await;
+        all.ready().await;
+        assert_eq!(all.event().await["type"], "task.created");
+        let mut none = house.socket(&format!("{stream}?types=!task.*")).await;
+        none.ready().await;
+        let source = house.ask(Method::GET, &stream).header("accept", "text/event-stream");
+        let source = source.send().await.expect("is answered");
+        assert_eq!(house.delete(&format!("/api/v1/tasks/{other}{query}")).await.0, StatusCode::OK);
+        let (status, _) = house.patch(&format!("/api/v1/tasks/{task}"), json!({"title": "still here"})).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(all.event().await["type"], "task.updated", "another's end is not its own");
+
+        assert_eq!(house.delete(&format!("/api/v1/tasks/{task}{query}")).await.0, StatusCode::OK);
+        let began = std::time::Instant::now();
+        for socket in [&mut all, &mut none] {
+            if seen {
+                assert_eq!(socket.event().await["type"], "task.deleted", "{query}");
+            }
+            assert_eq!(socket.next().await, Got::Closed(Some(1000)), "{query}");
+        }
+        let told = to_its_end(source).await;
+        assert_eq!(told.contains("task.deleted"), seen, "{told}");
+        assert!(!told.contains("task.purged"), "{told}");
+        assert!(began.elapsed() < Duration::from_secs(10), "sooner than any tick: {:?}", began.elapsed());
+        assert_eq!(refused(&house, &stream).await.0, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_long_is_refused_by_name() {
+    let house = House::new().await;
+    let board = house.board("LNG").await;
+    for message in [Message::text("x".repeat(65_537)), Message::binary(vec![0; 900_000])] {
+        let mut socket = house.socket(&format!("/api/v1/boards/{board}/stream")).await;
+        socket.ready().await;
+        socket.send(Message::text("x".repeat(65_536))).await;
+        socket.send(message).await;
+        assert_eq!(socket.next().await, Got::Closed(Some(1009)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_in_a_header_names_a_thousand_logs_and_no_more() {
+    let house = House::new().await;
+    let make = async |number: usize| {
+        let new = NewBoard { name: "x".into(), key: Some(format!("B{number}")), ..NewBoard::default() };
+        house.engine.create_board(&house.by(), new).await.expect("is made").object.id
+    };
+    for batch in 0..10 {
+        // With the system's log these are 999.
+        join_all((0..100).map(|number| batch * 100 + number).filter(|number| *number < 998).map(&make)).await;
+    }
+    let open = async |path: &str, last: Option<&str>| {
+        let mut request = house.ask(Method::GET, path).header("accept", "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        request.send().await.expect("is answered")
+    };
+    let mut stream = open("/api/v1/stream", None).await;
+    assert_eq!(stream.status(), StatusCode::OK);
+    let last = make(998).await;
+    let mut told = String::new();
+    while !told.contains("board.created") {
+        let piece = tokio::time::timeout(Duration::from_secs(30), stream.chunk()).await.expect("comes in time");
+        told.push_str(std::str::from_utf8(&piece.expect("is sent").expect("goes on")).expect("is text"));
+    }
+    let id = told.lines().find_map(|line| line.strip_prefix("id: ")).expect("has an id").to_owned();
+    assert!(id.contains(&format!("{last}:1")), "{id}");
+    assert_eq!(open("/api/v1/stream", Some(&id)).await.status(), StatusCode::OK, "{} bytes come back", id.len());
+
+    make(999).await;
+    let told = to_its_end(stream).await;
+    assert!(!told.contains("board.created"), "the stream ends before what is too much for it: {told}");
+    let refused = open("/api/v1/stream", Some(&id)).await;
+    assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
+    let problem: Value = refused.json().await.expect("is JSON");
+    assert!(text(&problem, "detail").contains("WebSocket"), "{problem}");
+    house.socket("/api/v1/stream").await.ready().await;
 }

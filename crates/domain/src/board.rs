@@ -127,8 +127,38 @@ pub struct BoardEdit {
     pub description: Option<String>,
     pub repository_url: Option<Option<String>>,
     pub default_branch: Option<Option<String>>,
-    pub settings: Option<Settings>,
+    pub settings: Option<SettingsEdit>,
     pub archived: Option<bool>,
+}
+
+/// What somebody changes of the settings, as of a board.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsEdit {
+    pub review: Option<Review>,
+    pub verify: Option<bool>,
+    pub planner: Option<Option<String>>,
+    pub default_agent_type: Option<Option<String>>,
+    pub retention: RetentionEdit,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionEdit {
+    pub max_events: Option<Option<u64>>,
+    pub max_age_days: Option<Option<u32>>,
+}
+
+/// All of them at once.
+impl From<Settings> for SettingsEdit {
+    fn from(settings: Settings) -> Self {
+        let Retention { max_events, max_age_days } = settings.retention;
+        Self {
+            review: Some(settings.review),
+            verify: Some(settings.verify),
+            planner: Some(settings.planner.map(|name| name.to_string())),
+            default_agent_type: Some(settings.default_agent_type.map(|name| name.to_string())),
+            retention: RetentionEdit { max_events: Some(max_events), max_age_days: Some(max_age_days) },
+        }
+    }
 }
 
 /// What somebody says of a column, new or old.
@@ -175,8 +205,7 @@ impl Board {
             board.default_branch = default_branch(branch)?;
         }
         if let Some(settings) = edit.settings {
-            settings.check()?;
-            board.settings = settings;
+            board.settings = board.settings.edited(settings)?;
         }
         if let Some(archived) = edit.archived {
             board.archived_at = archived.then(|| self.archived_at.unwrap_or(now));
@@ -284,6 +313,33 @@ impl Column {
 }
 
 impl Settings {
+    fn edited(mut self, edit: SettingsEdit) -> Result<Self, Invalid> {
+        let named = |field, name: Option<String>| {
+            let parsed = name.map(|name| name.parse()).transpose();
+            parsed.map_err(|error: Invalid| Invalid { field, ..error })
+        };
+        if let Some(review) = edit.review {
+            self.review = review;
+        }
+        if let Some(verify) = edit.verify {
+            self.verify = verify;
+        }
+        if let Some(planner) = edit.planner {
+            self.planner = named("settings.planner", planner)?;
+        }
+        if let Some(agent_type) = edit.default_agent_type {
+            self.default_agent_type = named("settings.default_agent_type", agent_type)?;
+        }
+        if let Some(max_events) = edit.retention.max_events {
+            self.retention.max_events = max_events;
+        }
+        if let Some(max_age_days) = edit.retention.max_age_days {
+            self.retention.max_age_days = max_age_days;
+        }
+        self.check()?;
+        Ok(self)
+    }
+
     pub fn check(&self) -> Result<(), Invalid> {
         let Retention { max_events, max_age_days } = self.retention;
         if max_events == Some(0) {

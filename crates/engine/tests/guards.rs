@@ -54,7 +54,7 @@ async fn retention_leaves_an_idle_board_alone() {
         house.task(board.id, &format!("{n}")).await;
     }
     let settings = Settings { retention: Retention { max_events: Some(5), max_age_days: None }, ..Settings::default() };
-    let edit = BoardEdit { settings: Some(settings), ..BoardEdit::default() };
+    let edit = BoardEdit { settings: Some(settings.into()), ..BoardEdit::default() };
     house.engine.update_board(&me(), board.id, edit, None).await.expect("is taken");
     house.engine.sweep().await.expect("sweeps");
     let after = house.store.board(board.id).await.expect("reads").expect("is there");

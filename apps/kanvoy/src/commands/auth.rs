@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Context, local_time};
+use super::{Context, zoned_time};
 use crate::clean;
 use crate::cli::AuthCommand;
 use crate::exit::{Exit, Failure};
@@ -18,7 +18,7 @@ pub async fn run(context: &Context, command: AuthCommand) -> Result<Exit, Failur
             } else {
                 screen.line(clean::line(&link.url))?;
                 if let Some(until) = &link.expires_at {
-                    crate::show::aside(&format!("Good for one use, until {}.", local_time(until)));
+                    crate::show::aside(&format!("Good for one use, until {}.", zoned_time(until)));
                 }
             }
         }

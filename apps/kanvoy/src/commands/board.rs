@@ -3,7 +3,7 @@
 use kanvoy_client::{Board, BoardEdit, NewBoard, Page};
 use serde_json::{Value, json};
 
-use super::{Context, clearing, confirm, text_or_stdin};
+use super::{Context, clearing, confirm, text_or_stdin, what_it_means};
 use crate::clean;
 use crate::cli::{BoardCommand, BoardUpdateArgs};
 use crate::exit::{Exit, Failure};
@@ -51,8 +51,8 @@ pub async fn run(context: &Context, command: BoardCommand) -> Result<Exit, Failu
         BoardCommand::Unarchive { board } => archive(context, board.as_deref(), false).await?,
         BoardCommand::Delete { board, how } => {
             let found = client.board(&board).await?;
-            let verb = if how.purge { "Remove for good" } else { "Delete" };
-            confirm(&format!("{verb} {} ({}) with all its tasks?", found.key, found.name), how.yes)?;
+            let (verb, means) = what_it_means(how.purge);
+            confirm(&format!("{verb} {} ({}) with all its tasks? {means}", found.key, found.name), how.yes)?;
             let board = client.delete_board(&found.id.to_string(), how.purge).await?;
             said(screen, &board, if how.purge { "removed for good" } else { "deleted" })?;
         }

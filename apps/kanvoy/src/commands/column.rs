@@ -17,6 +17,11 @@ pub async fn run(context: &Context, command: ColumnCommand) -> Result<Exit, Fail
             screen.document(&Page { items: board.columns, next_cursor: None })?;
         }
         ColumnCommand::List => table(screen, &board)?,
+        ColumnCommand::Add { name, layout } if layout.states.is_empty() => {
+            let said = format!("which cards go into {}? Say --state with one state or several", clean::line(&name));
+            let next = format!("kanvoy column add {name:?} --state REVIEW,VERIFY");
+            return Err(Failure::usage(said).with_next(next));
+        }
         ColumnCommand::Add { name, layout } => {
             let new = ColumnEdit { name: Some(name), ..edit_of(layout)? };
             let column = client.add_column(&board.id.to_string(), &new).await?;

@@ -19,7 +19,9 @@ pub fn show(context: &Context) -> Result<Exit, Failure> {
             .iter()
             .map(|(key, value, origin)| {
                 let value = value.as_deref().map_or_else(|| cell("—").ink(Ink::Dim), cell);
-                vec![cell(key), value, cell(origin.to_string()).ink(Ink::Dim)]
+                let missing = *key == "token_file" && !context.config.token_file.value.exists();
+                let from = format!("{origin}{}", if missing { " (not there)" } else { "" });
+                vec![cell(key), value, cell(from).ink(Ink::Dim)]
             })
             .collect();
         context.screen.table(&["KEY", "VALUE", "FROM"], &rows, 1)?;

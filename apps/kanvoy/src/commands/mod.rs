@@ -15,6 +15,7 @@ pub mod watch;
 
 use std::fs;
 use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use kanvoy_client::{Board, Client, ClientOptions, Task, Url, is_loopback};
@@ -40,6 +41,7 @@ impl Context {
     }
 
     pub fn client_with(&self, patience: Duration) -> Result<Client, Failure> {
+        self.is_somewhere()?;
         let url = self.address();
         let token = self.token(&url)?;
         Ok(Client::new(ClientOptions { url, token, patience })?)
@@ -53,6 +55,41 @@ impl Context {
         let announced = Listening::read(&self.config.server_file()).and_then(|found| Url::parse(&found.url).ok());
         // No daemon listens elsewhere: another address was written by somebody who would like our token.
         announced.filter(is_loopback).unwrap_or_else(|| self.config.own_url())
+    }
+
+    /// A folder that somebody named leads to its own daemon, or to none: never to whoever has the usual port.
+    fn is_somewhere(&self) -> Result<(), Failure> {
+        let dir = &self.config.data_dir;
+        let only_by_the_folder = self.config.server.value.is_none()
+            && self.config.listen.origin == Origin::Default
+            && dir.origin != Origin::Default;
+        if !only_by_the_folder || Listening::read(&self.config.server_file()).is_some() {
+            return Ok(());
+        }
+        let path = dir.value.display();
+        let what = if dir.value.is_dir() { "no daemon runs on" } else { "there is no folder" };
+        Err(Failure::new(Exit::Unreachable, format!("{what} {path} (from {})", dir.origin))
+            .with_next(format!("kanvoy serve --data-dir {path}"))
+            .with_next("kanvoy config show    # which folder, and from where"))
+    }
+
+    /// With what only this machine knows: where a token was looked for, and a board that lies beside.
+    pub fn explained(&self, mut failure: Failure) -> Failure {
+        let refused = failure.problem.as_ref().is_some_and(|problem| problem.status == 401);
+        let file = &self.config.token_file;
+        if refused && self.config.token.is_none() && !file.value.exists() {
+            let from = match (&file.origin, &self.config.data_dir.origin) {
+                (Origin::Default, Origin::Default) => "the default".to_owned(),
+                (Origin::Default, dir) => format!("data_dir from {dir}"),
+                (origin, _) => format!("token_file from {origin}"),
+            };
+            failure.said = format!("not logged in: no token was found; looked in {} ({from})", file.value.display());
+        }
+        let lost = refused || failure.exit == Exit::Unreachable;
+        if lost && self.config.server.value.is_none() && self.config.data_dir.origin == Origin::Default && lies_here() {
+            failure.next.insert(0, "kanvoy --data-dir .kanvoy status    # a board lies in ./.kanvoy".to_owned());
+        }
+        failure
     }
 
     fn token(&self, url: &Url) -> Result<Option<String>, Failure> {
@@ -147,6 +184,16 @@ impl Context {
     }
 }
 
+/// Whether this user's daemon runs in the folder that `make run` takes. It is only ever named, never used unasked: whoever
+/// made the working directory does not choose where commands go.
+fn lies_here() -> bool {
+    let private = |path: &str, is: fn(&fs::Metadata) -> bool| {
+        fs::symlink_metadata(path).is_ok_and(|found| is(&found) && found.uid() == rustix::process::geteuid().as_raw())
+    };
+    private(".kanvoy", |dir| dir.is_dir() && dir.mode() & 0o077 == 0)
+        && private(".kanvoy/server.json", fs::Metadata::is_file)
+}
+
 /// A column of the board by its id or name; capitals do not matter.
 pub fn column_named(board: &Board, named: &str) -> Result<Uuid, Failure> {
     let named = named.trim();
@@ -185,10 +232,13 @@ pub fn clearing(text: Option<String>) -> Option<Option<String>> {
     text.map(|text| (!text.is_empty()).then_some(text))
 }
 
-/// Asks at a terminal; a script is taken at its word.
+/// Asks at a terminal; elsewhere there is nobody to ask, and only `--yes` will do.
 pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
-    if yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if yes {
         return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::usage(format!("{question} There is no terminal to ask at; say -y if you mean it")));
     }
     eprint!("{} [y/N] ", crate::clean::line(question));
     let mut answer = String::new();
@@ -199,9 +249,23 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
 }
 
+/// What is about to be done, and what becomes of it.
+pub fn what_it_means(purge: bool) -> (&'static str, &'static str) {
+    if purge {
+        ("Remove for good", "Nothing of it is kept.")
+    } else {
+        ("Delete", "It goes out of sight for good; the log keeps it (archive is what can be undone).")
+    }
+}
+
 /// `2026-11-20T07:00:00.123Z` as a person here reads it.
 pub fn local_time(timestamp: &str) -> String {
     shown_time(timestamp, "%Y-%m-%d %H:%M:%S")
+}
+
+/// With the zone, where the time is one to keep in mind.
+pub fn zoned_time(timestamp: &str) -> String {
+    shown_time(timestamp, "%Y-%m-%d %H:%M:%S %:z")
 }
 
 pub fn clock_time(timestamp: &str) -> String {

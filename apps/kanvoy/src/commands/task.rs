@@ -6,7 +6,7 @@ use kanvoy_domain::state::{Facts, State, legal};
 use serde_json::{Value, json};
 
 use super::wait::wait_for;
-use super::{Context, clearing, column_named, confirm, local_time, name_of, text_or_stdin};
+use super::{Context, clearing, column_named, confirm, local_time, name_of, text_or_stdin, what_it_means};
 use crate::clean;
 use crate::cli::{Order, TaskCommand, TaskCreateArgs, TaskFilterArgs, TaskListArgs, TaskUpdateArgs, WaitArgs};
 use crate::exit::{Exit, Failure};
@@ -27,7 +27,7 @@ pub async fn run(context: &Context, command: TaskCommand) -> Result<Exit, Failur
             let task = client.task(&context.task_ref(&client, &task).await?).await?;
             let board = client.board(&task.board_id.to_string()).await?;
             let to = Move {
-                column_id: column.map(|column| column_named(&board, &column)).transpose()?,
+                column_id: column.map(|column| column_to_move_to(&board, &task, &column)).transpose()?,
                 before: optional(context, &client, before.as_deref()).await?,
                 after: optional(context, &client, after.as_deref()).await?,
                 version: expect.version,
@@ -53,8 +53,8 @@ pub async fn run(context: &Context, command: TaskCommand) -> Result<Exit, Failur
         TaskCommand::Unarchive { task } => archive(context, &client, &task, false).await?,
         TaskCommand::Delete { task, how } => {
             let reference = context.task_ref(&client, &task).await?;
-            let verb = if how.purge { "Remove for good" } else { "Delete" };
-            confirm(&format!("{verb} {reference}?"), how.yes)?;
+            let (verb, means) = what_it_means(how.purge);
+            confirm(&format!("{verb} {reference}? {means}"), how.yes)?;
             let task = client.delete_task(&reference, how.purge).await?;
             let board = client.board(&task.board_id.to_string()).await?;
             said(context.screen, &board, &task, if how.purge { "removed for good" } else { "deleted" })?;
@@ -191,6 +191,14 @@ fn said(screen: Screen, board: &Board, task: &Task, what: &str) -> Result<(), Fa
     }
     let name = screen.paint(&name_of(board, task), Ink::Bold).into_owned();
     screen.line(format!("{name} ({}) {}.", clean::line(&task.title), clean::line(what)))
+}
+
+/// A state where a column is asked for is another command.
+fn column_to_move_to(board: &Board, task: &Task, named: &str) -> Result<uuid::Uuid, Failure> {
+    column_named(board, named).map_err(|failure| match named.trim().to_ascii_uppercase().parse::<State>() {
+        Ok(state) => failure.with_next(format!("kanvoy task state {} {state}", name_of(board, task))),
+        Err(_) => failure,
+    })
 }
 
 /// After a refused move: the commands that would have been taken.

@@ -61,6 +61,13 @@ async fn into_file(client: &Client, board: &str, file: &Path) -> Result<u64, Fai
     }
 }
 
+/// The server knows lines, not the name of the file.
+fn named(failure: Failure, file: &Path) -> Failure {
+    let malformed = failure.exit == Exit::BadRequest && failure.problem.is_some();
+    let said = format!("{} is not an export of Kanvoy that can be read: {}", file.display(), failure.said);
+    if malformed { Failure { said, ..failure } } else { failure }
+}
+
 pub async fn import(context: &Context, args: ImportArgs) -> Result<Exit, Failure> {
     let client = context.client()?;
     let (key, name) = (args.key.as_deref(), args.name.as_deref());
@@ -70,7 +77,7 @@ pub async fn import(context: &Context, args: ImportArgs) -> Result<Exit, Failure
         let file = fs::File::open(&args.file)
             .await
             .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file.display())))?;
-        client.import(file, key, name).await?
+        client.import(file, key, name).await.map_err(|error| named(error.into(), &args.file))?
     };
     if context.screen.json {
         context.screen.document(&answer)?;

@@ -66,14 +66,23 @@ async fn watch(
         }
         let Some(event) = drawn.next(&mut events).await? else {
             drawn.finish()?;
-            return Ok(Exit::Done);
+            return ended(wanted);
         };
         state = reached(&event).map_or(state, str::to_owned);
         if is_gone(&event) {
             drawn.finish()?;
-            return if wanted.is_some() { Err(gone()) } else { Ok(Exit::Done) };
+            return ended(wanted);
         }
     }
+}
+
+/// There is no task any more: an end for who watches, a failure for who waits.
+fn ended(wanted: Option<State>) -> Result<Exit, Failure> {
+    if wanted.is_some() {
+        return Err(gone());
+    }
+    aside("The task was deleted; nothing more comes.");
+    Ok(Exit::Done)
 }
 
 /// A transcript on its screen.

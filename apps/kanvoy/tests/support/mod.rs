@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kanvoy_client::{Client, ClientOptions, Url};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_kanvoy");
@@ -283,6 +283,12 @@ impl Piped {
 
     pub fn interrupt(&self) {
         tell(&self.child, Signal::INT);
+    }
+
+    /// As Ctrl-C at a terminal: all that was started in its group is told.
+    pub fn interrupt_group(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("is a pid")).expect("is a pid");
+        kill_process_group(pid, Signal::INT).expect("it can be told");
     }
 
     /// How it ended, and all that it said.

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use super::{Principal, not_logged_in, session};
+use super::{Principal, not_logged_in};
 use crate::app::Api;
 use crate::body;
 use crate::problem::{Code, Problem};
@@ -52,6 +52,11 @@ async fn admit(api: &Arc<Api>, request: &mut Request) -> Result<(), Problem> {
         if cross_site || own_origin == Some(false) {
             return Err(cross_site_problem());
         }
+    }
+    // A socket is no method that changes anything, but it is not held to the rules of fetching either: its page could read
+    // along with whatever credential it was talked into.
+    if is_websocket(headers) && own_origin == Some(false) {
+        return Err(cross_site_problem());
     }
     let who = authenticated(api, request.headers(), request.uri().query(), own_origin).await;
     match who {
@@ -97,7 +102,7 @@ async fn authenticated(
             || Problem::new(Code::Unauthenticated, "the ticket was used before, is too old, or never was one");
         return api.by_ticket(ticket).ok_or_else(refused);
     }
-    if let Some(secret) = session::sent(headers) {
+    if let Some(secret) = api.sessions.sent(headers) {
         let who = api.by_cookie(secret).await?.ok_or_else(not_logged_in)?;
         // A socket is not held to the rules of fetching: any page could open one with somebody's cookie.
         if is_socket && own_origin != Some(true) {

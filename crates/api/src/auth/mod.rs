@@ -59,7 +59,7 @@ pub fn not_logged_in() -> Problem {
         Code::Unauthenticated,
         "log in: send Authorization: Bearer with the token from the data directory, or open the link that the server printed",
     )
-    .with_try("kanvoy open")
+    .with_try("kanvoy auth link")
 }
 
 fn hashed(secret: &str) -> SecretHash {

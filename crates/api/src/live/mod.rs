@@ -58,7 +58,15 @@ impl Source {
         }
     }
 
-    /// Whether there is still something to read from: a board may be gone for good without a last word.
+    /// Why there is nothing to read from any more.
+    pub fn gone(&self) -> &'static str {
+        match self {
+            Self::One(reader) => reader.about(),
+            Self::Every(_) => "the log was deleted",
+        }
+    }
+
+    /// Whether there is still something to read from: a board or a task may be gone for good without a last word.
     pub async fn still_there(&self) -> bool {
         match self {
             Self::One(reader) => reader.still_there().await,
@@ -75,9 +83,9 @@ pub(crate) struct Stream {
     pub ready: Bytes,
 }
 
-pub(crate) fn begin(api: &Arc<Api>, wanted: Wanted, stream: Stream) -> Response {
+pub(crate) fn begin(api: &Arc<Api>, wanted: Wanted, stream: Stream) -> Result<Response, Problem> {
     match wanted {
-        Wanted::Socket(upgrade) => upgrade.begin(Arc::clone(api), stream),
+        Wanted::Socket(upgrade) => Ok(upgrade.begin(Arc::clone(api), stream)),
         Wanted::EventSource => sse::begin(api, stream),
     }
 }

@@ -86,7 +86,7 @@ impl LogReader {
             let (store, query) = (Arc::clone(&self.store), self.query());
             self.ahead = Some(self.tasks.spawn(async move { store.events(&query).await }));
         }
-        let over = events.iter().any(|event| event.kind == EventKind::BoardDeleted);
+        let over = events.iter().any(|event| self.ends_with(event));
         let log = self.log;
         let lines = events.into_iter().map(|event| Line { log, seq: event.seq, text: event.text }).collect();
         Ok(Some(Lines { lines, over }))
@@ -105,6 +105,10 @@ impl LogReader {
 
     async fn at_the_end(&mut self) -> Result<Option<Lines>, StoreError> {
         self.caught_up = true;
+        // A task may have been purged while its past was read: of that nothing is left to be read.
+        if self.task.is_some() && !self.still_there().await {
+            return Ok(Some(Lines { lines: Vec::new(), over: true }));
+        }
         // The watch has heard of more than the store will show: the log is out of sight with its board.
         if self.watch.recent(self.at).is_none() {
             if !self.still_there().await {
@@ -126,10 +130,12 @@ impl LogReader {
                 break;
             }
             self.at = event.seq;
-            // Whatever was asked for, a stream whose board is gone says so and ends.
-            let last_word = event.kind == EventKind::BoardDeleted;
+            // Whatever was asked for, a stream whose board or task is gone says so and ends. Of a purged task there is
+            // nothing to be said: the event is not part of its history.
+            let last_word = self.ends_with(event);
+            let told = !(last_word && event.kind == EventKind::TaskPurged);
             let about = self.task.is_none() || event.task == self.task || event.kind == EventKind::StreamGap;
-            if last_word || (about && self.kinds.wants(event.kind)) {
+            if told && (last_word || (about && self.kinds.wants(event.kind))) {
                 bytes += event.text.len();
                 taken.lines.push(Line { log: self.log, seq: event.seq, text: event.text.clone() });
             }
@@ -145,9 +151,41 @@ impl LogReader {
         match self.log {
             Log::System => true,
             // A store that does not answer says nothing about the board.
-            Log::Board(board) => !matches!(self.store.board(board).await, Ok(None)),
+            Log::Board(board) => {
+                let task_is_gone = match self.task {
+                    Some(task) => matches!(self.store.task(task).await, Ok(None)),
+                    None => false,
+                };
+                !task_is_gone && !matches!(self.store.board(board).await, Ok(None))
+            }
         }
     }
+
+    /// What this reader is about, for a last word.
+    pub fn about(&self) -> &'static str {
+        if self.task.is_some() { "the task was deleted" } else { "the board was deleted" }
+    }
+
+    fn ends_with(&self, event: &StoredEvent) -> bool {
+        let is = |kind| event.kind == kind;
+        let of_task = self.task.is_some()
+            && ((is(EventKind::TaskDeleted) && event.task == self.task)
+                || (is(EventKind::TaskPurged) && purged(&event.text) == self.task));
+        is(EventKind::BoardDeleted) || of_task
+    }
+}
+
+/// Which task it was: the event names it in its data alone.
+fn purged(text: &[u8]) -> Option<TaskId> {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        data: Data,
+    }
+    #[derive(serde::Deserialize)]
+    struct Data {
+        id: TaskId,
+    }
+    serde_json::from_slice(text).ok().map(|event: Event| event.data.id)
 }
 
 impl Drop for LogReader {

@@ -19,15 +19,25 @@ use super::every::cursor_text;
 use super::{Line, Lines, Source, Stream};
 use crate::app::Api;
 use crate::auth::Principal;
+use crate::problem::{Code, Problem};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 const RETRY_MILLIS: u64 = 2_000;
+/// A client that comes back sends the whole cursor in a header: with this many logs it still fits into a request's head.
+const MOST_LOGS: usize = 1_000;
 
-pub(super) fn begin(api: &Arc<Api>, stream: Stream) -> Response {
+pub(super) fn begin(api: &Arc<Api>, stream: Stream) -> Result<Response, Problem> {
     let cursor = match &stream.source {
         Source::One(_) => None,
         Source::Every(reader) => Some(reader.position().clone()),
     };
+    if cursor.as_ref().is_some_and(|cursor| cursor.len() > MOST_LOGS) {
+        let detail = format!(
+            "the ids of these server-sent events name the place in every log, and there are more than {MOST_LOGS} logs; open it \
+             as a WebSocket, or one stream for each board"
+        );
+        return Err(Problem::new(Code::NotAcceptable, detail));
+    }
     api.meter.event_sources.increment(1.0);
     let mut first = format!("retry: {RETRY_MILLIS}\n").into_bytes();
     put_data(&mut first, &stream.ready);
@@ -50,7 +60,7 @@ pub(super) fn begin(api: &Arc<Api>, stream: Stream) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // A proxy that collects before it passes on would hold the stream back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    Ok(response)
 }
 
 struct Follower {
@@ -84,7 +94,7 @@ impl Follower {
         }
         let logged_out = async {
             match &self.who.session {
-                Some(session) => session.ended.cancelled().await,
+                Some(session) => session.over(self.api.clock.now()).await,
                 None => std::future::pending().await,
             }
         };
@@ -111,10 +121,25 @@ impl Follower {
         let size = lines.lines.iter().map(|line| line.text.len() + 40).sum();
         let mut piece = Vec::with_capacity(size);
         for line in &lines.lines {
+            if !self.has_room_for(line.log) {
+                // So many boards were made meanwhile. Who comes back is told why it does not go on.
+                self.over = true;
+                break;
+            }
             self.put_id(&mut piece, line);
             put_data(&mut piece, &line.text);
         }
         Bytes::from(piece)
+    }
+
+    fn has_room_for(&mut self, log: Log) -> bool {
+        let (Some(cursor), Source::Every(reader)) = (&mut self.cursor, &self.source) else { return true };
+        if cursor.len() < MOST_LOGS || cursor.contains_key(&log) {
+            return true;
+        }
+        // Logs that ended with their boards.
+        cursor.retain(|log, _| reader.position().contains_key(log));
+        cursor.len() < MOST_LOGS
     }
 
     fn put_id(&mut self, piece: &mut Vec<u8>, line: &Line) {

@@ -45,7 +45,7 @@ impl FromRequestParts<Arc<Api>> for Wanted {
             return Ok(Self::EventSource);
         }
         let detail = "open it as a WebSocket, or ask with Accept: text/event-stream";
-        Err(Problem::new(Code::UpgradeRequired, detail).with_try("kanvoy task watch"))
+        Err(Problem::new(Code::UpgradeRequired, detail).with_try("kanvoy task watch TASK"))
     }
 }
 

@@ -16,17 +16,25 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(60);
 /// A peer that is behind by no more than this has read everything, or will never read again.
 const AS_GOOD_AS_READ: usize = 16 << 10;
+const LONGEST_MESSAGE: usize = 64 << 10;
+/// So much of a message that is too long is read, so that its sender gets to see why the socket is closed.
+const READ_TO_REFUSE: usize = 1 << 20;
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 const GOING_AWAY: (u16, &str) = (1012, "the server restarts; come back with the last seq");
 const LOGGED_OUT: (u16, &str) = (4401, "logged out");
-const DELETED: (u16, &str) = (1000, "the board was deleted");
+const DELETED: u16 = 1000;
+const TOO_LONG: (u16, &str) = (1009, "a message of a client has at most 64 KiB; nothing needs to be said here");
 const NO_STORE: (u16, &str) = (1013, "the database is unavailable; come back with the last seq");
 const NO_PONG: (u16, &str) = (1001, "no pong");
 
 /// Buffers as an idle listener needs them: what comes in is a pong, what goes out grows when it must.
 pub(super) fn small(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
-    upgrade.read_buffer_size(1 << 10).write_buffer_size(16 << 10).max_message_size(64 << 10).max_frame_size(64 << 10)
+    upgrade
+        .read_buffer_size(1 << 10)
+        .write_buffer_size(16 << 10)
+        .max_message_size(READ_TO_REFUSE)
+        .max_frame_size(READ_TO_REFUSE)
 }
 
 pub(super) async fn run(api: Arc<Api>, mut socket: WebSocket, mut stream: Stream) {
@@ -56,19 +64,19 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
             biased;
             why = ended(api, &who) => return Some(why),
             received = socket.recv() => match received {
-                None | Some(Err(_) | Ok(Message::Close(_))) => return None,
+                None | Some(Ok(Message::Close(_))) => return None,
+                Some(Err(error)) => return is_too_long(&error).then_some(TOO_LONG),
                 Some(Ok(Message::Pong(payload))) => pulse.answered(&payload),
+                Some(Ok(Message::Text(text))) if text.len() > LONGEST_MESSAGE => return Some(TOO_LONG),
+                Some(Ok(Message::Binary(bytes))) if bytes.len() > LONGEST_MESSAGE => return Some(TOO_LONG),
                 Some(Ok(Message::Ping(_) | Message::Text(_) | Message::Binary(_))) => {}
             },
             _ = ticks.tick() => {
                 if pulse.stopped() {
                     return Some(NO_PONG);
                 }
-                if who.session.as_ref().is_some_and(|session| session.expires_at <= api.clock.now()) {
-                    return Some(LOGGED_OUT);
-                }
                 if !stream.source.still_there().await {
-                    return Some(DELETED);
+                    return Some((DELETED, stream.source.gone()));
                 }
                 let ping = Message::Ping(pulse.next());
                 tokio::select! {
@@ -83,7 +91,7 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
                         return why;
                     }
                     if lines.over {
-                        return Some(DELETED);
+                        return Some((DELETED, stream.source.gone()));
                     }
                 }
                 Err(error) => {
@@ -121,6 +129,11 @@ async fn send(
     sent.map_err(|_| None)
 }
 
+/// The errors of the library below have no type here, only a text.
+fn is_too_long(error: &axum::Error) -> bool {
+    error.to_string().contains("Message too long")
+}
+
 /// Returns when the stream must end although its client would go on.
 async fn ended(api: &Api, who: &Principal) -> (u16, &'static str) {
     let Some(session) = &who.session else {
@@ -129,7 +142,7 @@ async fn ended(api: &Api, who: &Principal) -> (u16, &'static str) {
     };
     tokio::select! {
         () = api.shutdown.cancelled() => GOING_AWAY,
-        () = session.ended.cancelled() => LOGGED_OUT,
+        () = session.over(api.clock.now()) => LOGGED_OUT,
     }
 }
 

@@ -35,7 +35,11 @@ pub fn document() -> OpenApi {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
     let token = token.description(Some("The token in the data directory's file `token`."));
     components.add_security_scheme("token", SecurityScheme::Http(token.build()));
-    let cookie = ApiKeyValue::with_description("kanvoy_session", "Set by a one-time link; see `POST /auth/link`.");
+    let cookie = ApiKeyValue::with_description(
+        "kanvoy_session",
+        "Set by a one-time link; see `POST /auth/link`. Its name ends in `_` and eight letters that each installation has of \
+         its own.",
+    );
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let mut schemas = Vec::new();
     Event::schemas(&mut schemas);

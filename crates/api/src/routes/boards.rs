@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kanvoy_domain::NewBoard;
-use kanvoy_domain::board::{BoardEdit, Settings};
+use kanvoy_domain::board::{BoardEdit, RetentionEdit, SettingsEdit};
 use kanvoy_engine::{By, Engine, Removal};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -105,34 +105,16 @@ struct EditRetention {
     max_age_days: Option<Option<u32>>,
 }
 
-impl EditSettings {
-    fn of(self, now: &Settings) -> Result<Settings, Problem> {
-        let mut settings = now.clone();
-        let named = |field: &str, name: Option<String>| {
-            let parsed = name.map(|name| name.parse()).transpose();
-            parsed.map_err(|error: kanvoy_domain::Invalid| Problem::body(format!("/settings/{field}"), error.detail))
-        };
-        if let Some(review) = self.review {
-            settings.review = review;
+impl From<EditSettings> for SettingsEdit {
+    fn from(edit: EditSettings) -> Self {
+        let retention = edit.retention.unwrap_or_default();
+        Self {
+            review: edit.review,
+            verify: edit.verify,
+            planner: edit.planner,
+            default_agent_type: edit.default_agent_type,
+            retention: RetentionEdit { max_events: retention.max_events, max_age_days: retention.max_age_days },
         }
-        if let Some(verify) = self.verify {
-            settings.verify = verify;
-        }
-        if let Some(planner) = self.planner {
-            settings.planner = named("planner", planner)?;
-        }
-        if let Some(agent_type) = self.default_agent_type {
-            settings.default_agent_type = named("default_agent_type", agent_type)?;
-        }
-        if let Some(retention) = self.retention {
-            if let Some(max_events) = retention.max_events {
-                settings.retention.max_events = max_events;
-            }
-            if let Some(max_age_days) = retention.max_age_days {
-                settings.retention.max_age_days = max_age_days;
-            }
-        }
-        Ok(settings)
     }
 }
 
@@ -215,26 +197,17 @@ async fn edit(
     Id(id): Id,
     Json(body): Json<EditBoard>,
 ) -> Result<Answered, Problem> {
-    let row = api.board_row(&who, &id).await?;
-    let mut version = body.version;
-    let settings = match body.settings {
-        None => None,
-        Some(settings) => {
-            // Only some of the settings are given: the others are taken from this very version, or the edit is refused.
-            version = version.or(Some(row.board.version));
-            Some(settings.of(&row.board.settings)?)
-        }
-    };
+    let board = api.board_row(&who, &id).await?.board.id;
     let edit = BoardEdit {
         name: body.name,
         description: body.description,
         repository_url: body.repository_url,
         default_branch: body.default_branch,
-        settings,
+        settings: body.settings.map(SettingsEdit::from),
         archived: body.archived,
     };
     let by = By::person(&who.person);
-    let changed = api.engine.update_board(&by, row.board.id, edit, version).await?;
+    let changed = api.engine.update_board(&by, board, edit, body.version).await?;
     Answered::json(StatusCode::OK, &BoardView::new(&changed.object, changed.seq, Write::made(changed.seq)))
 }
 

@@ -6,8 +6,8 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kanvoy_domain::board::ColumnEdit;
-use kanvoy_domain::{Board, BoardId, ColumnId, State};
-use kanvoy_engine::{By, Engine, Written};
+use kanvoy_domain::{Board, ColumnId, State};
+use kanvoy_engine::{By, Written};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -81,19 +81,20 @@ async fn create(
     Id(id): Id,
     Post { body, claim }: Post<CreateColumn>,
 ) -> Result<Response, Problem> {
-    let board = api.board_id(&who, &id).await?;
-    let engine = api.engine.clone();
     let new = ColumnEdit {
         name: Some(body.name),
         states: Some(body.states),
         wip_limit: Some(body.wip_limit),
         position: place(body.position),
     };
-    once(&api, &who, claim, Kept::InStore, move |by| made(engine, by, board, new)).await
+    let (maker, shared) = (who.clone(), Arc::clone(&api));
+    once(&api, &who, claim, Kept::InStore, move |by| made(shared, maker, by, id, new)).await
 }
 
-async fn made(engine: Engine, by: By, board: BoardId, new: ColumnEdit) -> Result<Answered, Problem> {
-    written(StatusCode::CREATED, &engine.add_column(&by, board, new).await?)
+/// As with a task: the board is looked for under the claim.
+async fn made(api: Arc<Api>, who: Principal, by: By, id: String, new: ColumnEdit) -> Result<Answered, Problem> {
+    let board = api.board_id(&who, &id).await?;
+    written(StatusCode::CREATED, &api.engine.add_column(&by, board, new).await?)
 }
 
 /// Changes a column. Cards whose state it no longer holds go to that state's home.

@@ -42,6 +42,8 @@ pub fn pages() -> Router<Arc<Api>> {
         .route("/api/docs/{*file}", get(|Path(path): Path<String>| async move { file(&path) }))
 }
 
+const ITS_TITLE: &str = "<title>Swagger UI</title>";
+
 fn file(path: &str) -> Response {
     let config = utoipa_swagger_ui::Config::from("../v1/openapi.json").try_it_out_enabled(false);
     let found = match utoipa_swagger_ui::serve(path, Arc::new(config)) {
@@ -51,7 +53,11 @@ fn file(path: &str) -> Response {
     };
     let kind = HeaderValue::from_str(&found.content_type);
     let gzipped = found.gzpipped;
-    let mut response = found.bytes.into_owned().into_response();
+    let mut bytes = found.bytes.into_owned();
+    if let Some(page) = std::str::from_utf8(&bytes).ok().filter(|page| path.is_empty() && page.contains(ITS_TITLE)) {
+        bytes = page.replacen(ITS_TITLE, "<title>Kanvoy API</title>", 1).into_bytes();
+    }
+    let mut response = bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream")));
     headers.insert(header::CONTENT_SECURITY_POLICY, CSP);

@@ -24,14 +24,14 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
 
 const MOST_QUERY_CHARS: usize = 1_000;
 
-/// What can be asked of a list of tasks. Lists are repeated or have commas between.
+/// What can be asked of a list of tasks. States and priorities are repeated or have commas between.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what `query` reads")]
 pub struct TaskFilter {
     /// In one of these states.
     state: Option<Vec<StateName>>,
-    /// With all of these labels.
+    /// With all of these labels: repeated, since a label may hold a comma.
     label: Option<Vec<String>>,
     /// With all of these words in title, labels, external reference or description.
     #[param(max_length = 1_000)]
@@ -122,7 +122,7 @@ pub(super) fn query(params: &Params) -> Result<TaskQuery, Problem> {
         Some("lie") => Order::Lie,
         Some(_) => return Err(Problem::parameter("order", "must be oldest, newest, updated or lie")),
     };
-    let labels: Vec<String> = params.parts("label").map(str::to_owned).collect();
+    let labels: Vec<String> = params.texts("label").map(str::to_owned).collect();
     if labels.len() > text::MAX_LABELS {
         return Err(Problem::parameter("label", format!("is given more than {} times", text::MAX_LABELS)));
     }

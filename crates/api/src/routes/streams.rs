@@ -115,13 +115,14 @@ async fn one(
     let wanted = wanted?;
     let ready = Ready { at: api.clock.now(), board: Some(board), task, head: Some(head), cursor: None };
     let source = Source::One(LogReader::new(api, watch, log, task, kinds, at));
-    Ok(live::begin(api, wanted, Stream { source, who, ready: ready.text() }))
+    live::begin(api, wanted, Stream { source, who, ready: ready.text() })
 }
 
 /// Streams everything that the caller may see: every board's log and the system's.
 ///
 /// Each frame names its log (`board_id`, or none for the system's) and its `seq` there. `after` is a cursor with a place in
-/// each log, `<board>:<seq>,system:<seq>`; `stream.ready` begins with the whole cursor.
+/// each log, `<board>:<seq>,system:<seq>`; `stream.ready` begins with the whole cursor. As server-sent events it is for up to
+/// 1,000 logs, since each id is a whole cursor, which a client that comes back sends in a header.
 #[utoipa::path(
     get,
     path = "/stream",
@@ -136,6 +137,7 @@ async fn one(
     responses(
         (status = 200, description = "Server-sent events, whose ids are whole cursors.", body = String, content_type = "text/event-stream"),
         (status = 101, description = "A WebSocket: one `Event` a text frame."),
+        (status = 406, body = Problem, content_type = "application/problem+json", description = "More than 1,000 logs as server-sent events."),
         (status = 426, body = Problem, content_type = "application/problem+json", description = "Neither was asked for."),
     ),
 )]
@@ -159,7 +161,7 @@ async fn of_everything(
     let cursor = Some(live::cursor_text(&heads));
     let ready = Ready { at: api.clock.now(), board: None, task: None, head: None, cursor };
     let source = Source::Every(EveryReader::new(Arc::clone(&api), who.clone(), every, kinds, at, &heads));
-    Ok(live::begin(&api, wanted, Stream { source, who, ready: ready.text() }))
+    live::begin(&api, wanted, Stream { source, who, ready: ready.text() })
 }
 
 /// Where each log is to begin. A log that is gone since the cursor was given out is passed over: it ended with its board.

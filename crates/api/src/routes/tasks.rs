@@ -6,8 +6,8 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kanvoy_domain::task::TaskEdit;
-use kanvoy_domain::{BoardId, ColumnId, NewTask, Priority, State, TaskId};
-use kanvoy_engine::{Beside, By, Engine, MoveTo, Removal, Written};
+use kanvoy_domain::{ColumnId, NewTask, Priority, State, TaskId};
+use kanvoy_engine::{Beside, By, MoveTo, Removal, Written};
 use kanvoy_store::TaskRow;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -168,7 +168,6 @@ async fn create(
     Id(id): Id,
     Post { body, claim }: Post<CreateTask>,
 ) -> Result<Response, Problem> {
-    let board = api.board_id(&who, &id).await?;
     let new = NewTask {
         title: body.title,
         description: body.description.unwrap_or_default(),
@@ -182,12 +181,14 @@ async fn create(
         parent_id: body.parent_id,
         external_ref: body.external_ref,
     };
-    let engine = api.engine.clone();
-    once(&api, &who, claim, Kept::InStore, move |by| made(engine, by, board, new)).await
+    let (maker, shared) = (who.clone(), Arc::clone(&api));
+    once(&api, &who, claim, Kept::InStore, move |by| made(shared, maker, by, id, new)).await
 }
 
-async fn made(engine: Engine, by: By, board: BoardId, new: NewTask) -> Result<Answered, Problem> {
-    written(StatusCode::CREATED, &engine.create_task(&by, board, new).await?)
+/// The board is looked for under the claim: a replay is answered although the board may be gone by now.
+async fn made(api: Arc<Api>, who: Principal, by: By, id: String, new: NewTask) -> Result<Answered, Problem> {
+    let board = api.board_id(&who, &id).await?;
+    written(StatusCode::CREATED, &api.engine.create_task(&by, board, new).await?)
 }
 
 /// Shows a task.

@@ -44,6 +44,8 @@ pub struct How {
     pub allowed_hosts: Vec<String>,
     pub checks: Vec<Arc<dyn HealthCheck>>,
     pub dir: Option<TempDir>,
+    /// Of another installation.
+    pub token: Option<String>,
 }
 
 impl House {
@@ -69,7 +71,7 @@ impl House {
             engine: engine.clone(),
             feed: Arc::clone(&feed),
             clock,
-            admin_token: TOKEN.to_owned(),
+            admin_token: how.token.unwrap_or_else(|| TOKEN.to_owned()),
             allowed_hosts: how.allowed_hosts,
             public_url: how.public_url,
             listen: address,

@@ -28,11 +28,14 @@ pub(super) async fn boards_are_made_and_changed(world: &World) {
         description: Some("Several\nlines.".into()),
         repository_url: Some(Some("https://example.com/repo".into())),
         default_branch: Some(Some("main".into())),
-        settings: Some(Settings {
-            verify: true,
-            retention: Retention { max_events: Some(7), max_age_days: None },
-            ..Settings::default()
-        }),
+        settings: Some(
+            Settings {
+                verify: true,
+                retention: Retention { max_events: Some(7), max_age_days: None },
+                ..Settings::default()
+            }
+            .into(),
+        ),
         archived: Some(true),
     };
     let (edited, _) = board.edited(edit, world.now()).expect("an edit");
@@ -167,7 +170,10 @@ pub(super) async fn boards_are_hidden_and_purged(world: &World) {
     assert_refused!(world.change(Change::Task(task.clone())).await, StoreError::NotFound);
     let kept = world.store.deleted_board(board.id).await.expect("reads").expect("is kept");
     assert_eq!((kept.id, &kept.key, kept.columns.len()), (board.id, &board.key, board.columns.len()));
-    assert_eq!(world.store.deleted_board_by_key(&board.key).await.expect("reads").map(|board| board.id), Some(board.id));
+    assert_eq!(
+        world.store.deleted_board_by_key(&board.key).await.expect("reads").map(|board| board.id),
+        Some(board.id)
+    );
     assert_refused!(world.change(Change::DeleteBoard(board.clone())).await, StoreError::NotFound);
     let again = world.unmade_board("GONE");
     assert_refused!(world.change(Change::NewBoard(again)).await, StoreError::Taken("key"));
