@@ -32,8 +32,7 @@ const NEVER: &[(&str, &[&str])] = &[
 const NOT_BY_NAME: &[(&str, &[&str])] = &[("engine", &["bollard"]), ("api", &["bollard"])];
 
 /// Rooms whose `lib.rs` says what they know nothing of.
-const MODEST: &[&str] =
-    &["domain", "store", "store-sqlite", "engine", "api", "client", "runtime", "acp", "workspace"];
+const MODEST: &[&str] = &["domain", "store", "store-sqlite", "engine", "api", "client", "runtime", "acp", "workspace"];
 
 /// Lines of Rust in one file, its tests not counted.
 const LONGEST_FILE: usize = 700;

@@ -1,4 +1,4 @@
-//! Clones, branches, diffs, merges: the only room that runs git. Knows no task, no database, no container.
+//! Clones, branches, diffs, merges: the only room that runs git. Knows nothing of tasks, databases or containers.
 //!
 //! One rule shapes everything: **git never runs in a tree that an agent can write.** A tree's configuration runs programs
 //! (`core.fsmonitor`, filters, hooks, …), no set of flags closes that, and even `git fetch` from it follows its
