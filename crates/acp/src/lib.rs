@@ -1,5 +1,5 @@
-//! JSON-RPC 2.0 over lines of bytes, and the client's side of the Agent Client Protocol on top of it. Knows no task, no
-//! database and no container: lines come in, lines go out, and every line that came in becomes exactly one [`Received`].
+//! JSON-RPC 2.0 over lines of bytes, and the client's side of the Agent Client Protocol on top of it. Knows nothing of
+//! tasks, databases or containers: lines come in, lines go out, and every line that came in becomes exactly one [`Received`].
 //!
 //! Raw first: a line is kept as the bytes the agent wrote, an envelope is borrowed from it, and types are read from that
 //! afterwards. What this version of the protocol does not know (an update, a stop reason, an option kind, an error code) is
