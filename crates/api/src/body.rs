@@ -65,7 +65,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Post<T> {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-async fn read(request: Request, api: &Arc<Api>) -> Result<(HeaderMap, Bytes), Problem> {
+pub(crate) async fn read(request: Request, api: &Arc<Api>) -> Result<(HeaderMap, Bytes), Problem> {
     let (parts, mut body) = request.into_parts();
     let all = async {
         let mut first: Option<Bytes> = None;
@@ -133,10 +133,20 @@ pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T
         return serde_json::from_str("{}")
             .map_err(|_| Problem::new(Code::MalformedJson, "the body is empty; send a JSON object"));
     }
-    if !is_json(headers) {
-        let detail = "send the body as JSON, with the header Content-Type: application/json";
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    must_be_json(headers)?;
+    object(bytes)
+}
+
+pub(crate) fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_json(headers) {
+        return Ok(());
     }
+    let detail = "send the body as JSON, with the header Content-Type: application/json";
+    Err(Problem::new(Code::UnsupportedMediaType, detail))
+}
+
+/// What is refused is refused with the place where it is wrong.
+pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let Object(parsed) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().clone();

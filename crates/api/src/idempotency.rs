@@ -80,11 +80,16 @@ pub fn claim(
 /// The header's value, if there is one.
 pub fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(HEADER) else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=MOST_CHARS).contains(&key.len()));
-    key.map(Some).ok_or_else(|| {
-        let detail = format!("must be 1 to {MOST_CHARS} printable ASCII characters");
-        Problem::parameter("Idempotency-Key", detail)
-    })
+    checked(value.to_str().unwrap_or_default(), "Idempotency-Key").map(Some)
+}
+
+/// `field` is what the key was given as.
+pub fn checked<'a>(key: &'a str, field: &str) -> Result<&'a str, Problem> {
+    let is_key = (1..=MOST_CHARS).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+    if is_key {
+        return Ok(key);
+    }
+    Err(Problem::parameter(field, format!("must be 1 to {MOST_CHARS} printable ASCII characters")))
 }
 
 /// Tells one request from another, for bodies that are too large to be held as a whole.

@@ -16,6 +16,7 @@ pub mod openapi;
 mod params;
 mod problem;
 mod routes;
+mod rpc;
 pub mod serve;
 mod shapes;
 

@@ -24,6 +24,8 @@ pub struct Meter {
     pub websockets: Gauge,
     pub event_sources: Gauge,
     pub events_sent: Counter,
+    pub rpc_sockets: Gauge,
+    pub subscriptions: Gauge,
 }
 
 impl Meter {
@@ -49,7 +51,15 @@ impl Meter {
             websockets: metrics::gauge!("kanvoy_streams", "kind" => "websocket"),
             event_sources: metrics::gauge!("kanvoy_streams", "kind" => "sse"),
             events_sent: metrics::counter!("kanvoy_events_sent_total"),
+            rpc_sockets: metrics::gauge!("kanvoy_rpc_sockets"),
+            subscriptions: metrics::gauge!("kanvoy_streams", "kind" => "rpc"),
         }
+    }
+
+    /// A call of `/rpc`. Names that are no method's count as one.
+    pub fn called(&self, method: &'static str, error: Option<i32>) {
+        let outcome = if error.is_none() { "ok" } else { "error" };
+        metrics::counter!("kanvoy_rpc_calls_total", "method" => method, "outcome" => outcome).increment(1);
     }
 
     pub fn answered(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode, took: Duration) {

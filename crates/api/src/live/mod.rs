@@ -8,7 +8,7 @@ mod kinds;
 mod reader;
 mod sse;
 mod upgrade;
-mod ws;
+pub(crate) mod ws;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -51,12 +51,23 @@ impl FromRequestParts<Arc<Api>> for Wanted {
 
 impl Upgrade {
     pub fn begin(self, api: Arc<Api>, stream: Stream) -> Response {
+        let shared = Arc::clone(&api);
+        self.held(&shared, ws::small, |socket| ws::run(api, socket, stream))
+    }
+
+    /// `sized` says how much room the socket gets; it lives as long as what `run` gives.
+    pub fn held<F: Future<Output = ()> + Send + 'static>(
+        self,
+        api: &Api,
+        sized: fn(WebSocketUpgrade) -> WebSocketUpgrade,
+        run: impl FnOnce(WebSocket) -> F + Send + 'static,
+    ) -> Response {
         let token = api.connections.token();
         let place = self.place;
-        ws::small(self.upgrade).on_upgrade(move |socket| async move {
+        sized(self.upgrade).on_upgrade(move |socket| async move {
             // Held to the end: the place among the connections, and the word that this one has not ended.
             let _held = (place, token);
-            ws::run(api, socket, stream).await;
+            run(socket).await;
         })
     }
 }

@@ -5,24 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-use super::{Line, Stream};
+use super::Stream;
 use crate::app::Api;
 use crate::auth::Principal;
 
-const PING_EVERY: Duration = Duration::from_secs(20);
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(60);
 /// A peer that is behind by no more than this has read everything, or will never read again.
 const AS_GOOD_AS_READ: usize = 16 << 10;
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 const GOING_AWAY: (u16, &str) = (1012, "the server restarts; come back with the last seq");
-const LOGGED_OUT: (u16, &str) = (4401, "logged out");
+pub(crate) const LOGGED_OUT: (u16, &str) = (4401, "logged out");
 const DELETED: (u16, &str) = (1000, "the board was deleted");
 const NO_STORE: (u16, &str) = (1013, "the database is unavailable; come back with the last seq");
-const NO_PONG: (u16, &str) = (1001, "no pong");
+pub(crate) const NO_PONG: (u16, &str) = (1001, "no pong");
 
 /// Buffers as an idle listener needs them: what comes in is a pong, what goes out grows when it must.
 pub(super) fn small(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
@@ -33,20 +34,21 @@ pub(super) async fn run(api: Arc<Api>, mut socket: WebSocket, mut stream: Stream
     api.meter.websockets.increment(1.0);
     let why = follow(&api, &mut socket, &mut stream).await;
     drop(stream);
-    if let Some((code, reason)) = why {
-        let _ = timeout(GOODBYE_WITHIN, goodbye(&mut socket, code, reason)).await;
+    if let Some(why) = why {
+        goodbye(&mut socket, why).await;
     }
     api.meter.websockets.decrement(1.0);
 }
 
-type Why = Option<(u16, &'static str)>;
+/// A close code, and the reason beside it.
+pub(crate) type Why = (u16, &'static str);
 
 /// Sends until something ends it; `None` when the client has ended it.
-async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
+async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Option<Why> {
     let mut pulse = Pulse::new();
     let who = stream.who.clone();
-    let ready = [Line { log: kanvoy_domain::Log::System, seq: 0, text: std::mem::take(&mut stream.ready) }];
-    if let Err(why) = send(api, &who, socket, &ready, &mut pulse).await {
+    let ready = std::iter::once(std::mem::take(&mut stream.ready));
+    if let Err(why) = send(api, &who, socket, ready, &mut pulse).await {
         return why;
     }
     let mut ticks = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -79,7 +81,7 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
             lines = stream.source.next() => match lines {
                 Ok(lines) => {
                     api.meter.events_sent.increment(lines.lines.len() as u64);
-                    if let Err(why) = send(api, &who, socket, &lines.lines, &mut pulse).await {
+                    if let Err(why) = send(api, &who, socket, lines.lines.into_iter().map(|line| line.text), &mut pulse).await {
                         return why;
                     }
                     if lines.over {
@@ -97,17 +99,19 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
 
 /// Hands over all that waits and flushes once: a flush a message costs many times as much. A peer that does not read makes
 /// this wait for as long as it likes; only the end of the server or of the login does not.
-async fn send(
+pub(crate) async fn send(
     api: &Api,
     who: &Principal,
     socket: &mut WebSocket,
-    lines: &[Line],
+    texts: impl Iterator<Item = Bytes>,
     pulse: &mut Pulse,
-) -> Result<(), Why> {
+) -> Result<(), Option<Why>> {
+    let mut bytes = 0;
     let all = async {
-        for line in lines {
+        for text in texts {
+            bytes += text.len();
             // Shared with every other socket, not copied.
-            let Ok(text) = Utf8Bytes::try_from(line.text.clone()) else { continue };
+            let Ok(text) = Utf8Bytes::try_from(text) else { continue };
             socket.feed(Message::Text(text)).await?;
         }
         socket.flush().await
@@ -117,12 +121,12 @@ async fn send(
         sent = all => sent,
         why = ended(api, who) => return Err(Some(why)),
     };
-    pulse.sent(lines.iter().map(|line| line.text.len()).sum());
+    pulse.sent(bytes);
     sent.map_err(|_| None)
 }
 
 /// Returns when the stream must end although its client would go on.
-async fn ended(api: &Api, who: &Principal) -> (u16, &'static str) {
+pub(crate) async fn ended(api: &Api, who: &Principal) -> Why {
     let Some(session) = &who.session else {
         api.shutdown.cancelled().await;
         return GOING_AWAY;
@@ -133,18 +137,21 @@ async fn ended(api: &Api, who: &Principal) -> (u16, &'static str) {
     }
 }
 
-async fn goodbye(socket: &mut WebSocket, code: u16, reason: &'static str) {
-    let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-    if socket.send(Message::Close(Some(frame))).await.is_err() {
-        return;
-    }
-    // The client's own goodbye: hanging up before it came could make the kernel forget ours.
-    while let Some(Ok(_)) = socket.recv().await {}
+pub(crate) async fn goodbye(socket: &mut WebSocket, (code, reason): Why) {
+    let said = async {
+        let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+        if socket.send(Message::Close(Some(frame))).await.is_err() {
+            return;
+        }
+        // The client's own goodbye: hanging up before it came could make the kernel forget ours.
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    let _ = timeout(GOODBYE_WITHIN, said).await;
 }
 
 /// Whether somebody is still there. A client that has read everything must answer; one that is far behind need not: its pings
 /// lie behind what it has yet to read, and while its machine takes bytes or acknowledges none, TCP is the better judge.
-struct Pulse {
+pub(crate) struct Pulse {
     pings: u64,
     /// Bytes sent since the last ping that was answered.
     unread: usize,
@@ -154,11 +161,11 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { pings: 0, unread: 0, since_ping: 0, waiting_since: None }
     }
 
-    fn sent(&mut self, bytes: usize) {
+    pub fn sent(&mut self, bytes: usize) {
         self.unread += bytes;
         self.since_ping += bytes;
         if self.unread > AS_GOOD_AS_READ {
@@ -166,16 +173,16 @@ impl Pulse {
         }
     }
 
-    fn next(&mut self) -> bytes::Bytes {
+    pub fn next(&mut self) -> Bytes {
         self.pings += 1;
         self.since_ping = 0;
         if self.unread <= AS_GOOD_AS_READ && self.waiting_since.is_none() {
             self.waiting_since = Some(Instant::now());
         }
-        bytes::Bytes::copy_from_slice(&self.pings.to_be_bytes())
+        Bytes::copy_from_slice(&self.pings.to_be_bytes())
     }
 
-    fn answered(&mut self, payload: &[u8]) {
+    pub fn answered(&mut self, payload: &[u8]) {
         self.waiting_since = None;
         // Whoever answers the newest ping has read all that was sent before it.
         if payload == self.pings.to_be_bytes() {
@@ -183,7 +190,7 @@ impl Pulse {
         }
     }
 
-    fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         self.waiting_since.is_some_and(|since| since.elapsed() >= PONG_WITHIN)
     }
 }

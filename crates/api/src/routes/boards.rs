@@ -29,7 +29,7 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "Kanvoy", "repository_url": "https://github.com/user/repo"}))]
-struct CreateBoard {
+pub(crate) struct CreateBoard {
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     #[schema(max_length = 100_000)]
@@ -148,7 +148,7 @@ impl EditSettings {
     ),
     responses((status = 200, body = List<BoardView>)),
 )]
-async fn list(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Result<Answered, Problem> {
+pub(crate) async fn list(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Result<Answered, Problem> {
     let limit = params.limit()?;
     let archived = params.flag("archived")?;
     let after = params.cursor()?.map(|text| text.parse());
@@ -168,7 +168,7 @@ async fn list(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Re
     request_body = CreateBoard,
     responses((status = 201, body = BoardView)),
 )]
-async fn create(
+pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     who: Principal,
     Post { body, claim }: Post<CreateBoard>,
@@ -197,7 +197,7 @@ async fn made(engine: Engine, by: By, new: NewBoard) -> Result<Answered, Problem
     params(("id" = String, Path, description = "Its id, or its key.")),
     responses((status = 200, body = BoardView)),
 )]
-async fn show(State(api): State<Arc<Api>>, who: Principal, Id(id): Id) -> Result<Answered, Problem> {
+pub(crate) async fn show(State(api): State<Arc<Api>>, who: Principal, Id(id): Id) -> Result<Answered, Problem> {
     let row = api.board_row(&who, &id).await?;
     Answered::json(StatusCode::OK, &BoardView::of(&row))
 }

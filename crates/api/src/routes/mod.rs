@@ -1,7 +1,7 @@
 //! The table of routes: one noun, one file, one line here.
 
 pub mod auth;
-mod boards;
+pub(crate) mod boards;
 mod columns;
 pub mod docs;
 mod events;
@@ -9,8 +9,8 @@ mod health;
 mod metrics;
 mod reach;
 pub mod search;
-mod streams;
-mod tasks;
+pub(crate) mod streams;
+pub(crate) mod tasks;
 pub mod transfer;
 pub mod web;
 
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::Api;
-use crate::openapi;
+use crate::{openapi, rpc};
 
 /// Every route that the description of the API names.
 pub fn described() -> OpenApiRouter<Arc<Api>> {
@@ -38,4 +38,5 @@ pub fn described() -> OpenApiRouter<Arc<Api>> {
         .merge(auth::login_routes())
         .merge(health::routes())
         .merge(metrics::routes())
+        .merge(rpc::routes())
 }

@@ -89,7 +89,7 @@ pub fn filter_schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     ),
     responses((status = 200, body = List<TaskView>)),
 )]
-async fn search(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Result<Answered, Problem> {
+pub(crate) async fn search(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Result<Answered, Problem> {
     let mut query = query(&params)?;
     if let Some(board) = params.text("board") {
         let row = api.board_row(&who, board).await;

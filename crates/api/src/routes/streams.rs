@@ -59,9 +59,21 @@ async fn of_task(
     params: Params,
     wanted: Result<Wanted, Problem>,
 ) -> Result<Response, Problem> {
-    let task = api.task_row(&who, &id).await?.task;
-    let at = live::after(&headers, params.text("after")).or(Some(("after", "0")));
-    one(&api, who, task.board_id, Some(task.id), at, &params, wanted).await
+    let at = live::after(&headers, params.text("after"));
+    let stream = task_stream(&api, who, &id, at, &params).await?;
+    Ok(live::begin(&api, wanted?, stream))
+}
+
+/// From its beginning, when not told otherwise.
+pub(crate) async fn task_stream(
+    api: &Arc<Api>,
+    who: Principal,
+    id: &str,
+    after: Option<(&'static str, &str)>,
+    params: &Params,
+) -> Result<Stream, Problem> {
+    let task = api.task_row(&who, id).await?.task;
+    one(api, who, task.board_id, Some(task.id), after.or(Some(("after", "0"))), params).await
 }
 
 /// Streams what happens on a board: from now on, or from `after` on. As a task's stream otherwise.
@@ -89,8 +101,20 @@ async fn of_board(
     params: Params,
     wanted: Result<Wanted, Problem>,
 ) -> Result<Response, Problem> {
-    let board = api.board_row(&who, &id).await?.board.id;
-    one(&api, who, board, None, live::after(&headers, params.text("after")), &params, wanted).await
+    let stream = board_stream(&api, who, &id, live::after(&headers, params.text("after")), &params).await?;
+    Ok(live::begin(&api, wanted?, stream))
+}
+
+/// Live only, when not told otherwise.
+pub(crate) async fn board_stream(
+    api: &Arc<Api>,
+    who: Principal,
+    id: &str,
+    after: Option<(&'static str, &str)>,
+    params: &Params,
+) -> Result<Stream, Problem> {
+    let board = api.board_row(&who, id).await?.board.id;
+    one(api, who, board, None, after, params).await
 }
 
 async fn one(
@@ -100,8 +124,7 @@ async fn one(
     task: Option<TaskId>,
     after: Option<(&'static str, &str)>,
     params: &Params,
-    wanted: Result<Wanted, Problem>,
-) -> Result<Response, Problem> {
+) -> Result<Stream, Problem> {
     let log = Log::Board(board);
     let kinds = live::kinds(params)?;
     let after = after.map(|(name, text)| live::seq(name, text).map(|seq| (name, seq))).transpose()?;
@@ -112,10 +135,9 @@ async fn one(
         Some((name, after)) => live::not_ahead(name, after, head)?,
         None => head,
     };
-    let wanted = wanted?;
     let ready = Ready { at: api.clock.now(), board: Some(board), task, head: Some(head), cursor: None };
     let source = Source::One(LogReader::new(Arc::clone(&api.store), watch, log, task, kinds, at));
-    Ok(live::begin(api, wanted, Stream { source, who, ready: ready.text() }))
+    Ok(Stream { source, who, ready: ready.text() })
 }
 
 /// Streams everything that the caller may see: every board's log and the system's.
@@ -146,20 +168,30 @@ async fn of_everything(
     params: Params,
     wanted: Result<Wanted, Problem>,
 ) -> Result<Response, Problem> {
-    let kinds = live::kinds(&params)?;
+    let stream = every_stream(&api, who, live::after(&headers, params.text("after")), &params).await?;
+    Ok(live::begin(&api, wanted?, stream))
+}
+
+/// Live only, when not told otherwise.
+pub(crate) async fn every_stream(
+    api: &Arc<Api>,
+    who: Principal,
+    after: Option<(&'static str, &str)>,
+    params: &Params,
+) -> Result<Stream, Problem> {
+    let kinds = live::kinds(params)?;
     let every = api.feed.watch_every_log();
     let heads = api.store.heads().await?.into_iter();
     let heads: BTreeMap<Log, Seq> =
         heads.filter(|(log, _)| log.board().is_none_or(|board| api.may_see(&who, board))).collect();
-    let at = match live::after(&headers, params.text("after")) {
+    let at = match after {
         None => heads.clone(),
-        Some((name, text)) => from_cursor(&api, &who, name, text, &heads).await?,
+        Some((name, text)) => from_cursor(api, &who, name, text, &heads).await?,
     };
-    let wanted = wanted?;
     let cursor = Some(live::cursor_text(&heads));
     let ready = Ready { at: api.clock.now(), board: None, task: None, head: None, cursor };
-    let source = Source::Every(EveryReader::new(Arc::clone(&api), who.clone(), every, kinds, at, &heads));
-    Ok(live::begin(&api, wanted, Stream { source, who, ready: ready.text() }))
+    let source = Source::Every(EveryReader::new(Arc::clone(api), who.clone(), every, kinds, at, &heads));
+    Ok(Stream { source, who, ready: ready.text() })
 }
 
 /// Where each log is to begin. A log that is gone since the cursor was given out is passed over: it ended with its board.

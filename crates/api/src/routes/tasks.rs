@@ -35,7 +35,7 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"title": "Teach the parser about tabs", "labels": ["parser"], "priority": "high"}))]
-struct CreateTask {
+pub(crate) struct CreateTask {
     #[schema(min_length = 1, max_length = 500)]
     title: String,
     #[schema(max_length = 100_000)]
@@ -66,7 +66,7 @@ struct CreateTask {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"priority": "urgent", "agent_type": null, "version": 7}))]
-struct EditTask {
+pub(crate) struct EditTask {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, min_length = 1, max_length = 500)]
     title: Option<String>,
@@ -110,7 +110,7 @@ struct EditTask {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"state": "IN_PROGRESS", "reason": "started by hand"}))]
-struct SetState {
+pub(crate) struct SetState {
     #[schema(value_type = StateName)]
     state: State,
     #[schema(max_length = 500)]
@@ -123,7 +123,7 @@ struct SetState {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"column_id": "0193452c-7a7b-7cc4-8a4e-0a4b2c3d4e5f"}))]
-struct MoveCard {
+pub(crate) struct MoveCard {
     #[schema(value_type = Option<uuid::Uuid>)]
     column_id: Option<ColumnId>,
     #[schema(value_type = Option<uuid::Uuid>)]
@@ -142,7 +142,7 @@ struct MoveCard {
     params(("id" = String, Path, description = "The board's id, or its key."), super::search::TaskFilter),
     responses((status = 200, body = List<TaskView>)),
 )]
-async fn list(
+pub(crate) async fn list(
     extract::State(api): extract::State<Arc<Api>>,
     who: Principal,
     Id(id): Id,
@@ -162,7 +162,7 @@ async fn list(
     request_body = CreateTask,
     responses((status = 201, body = TaskView)),
 )]
-async fn create(
+pub(crate) async fn create(
     extract::State(api): extract::State<Arc<Api>>,
     who: Principal,
     Id(id): Id,
@@ -198,7 +198,11 @@ async fn made(engine: Engine, by: By, board: BoardId, new: NewTask) -> Result<An
     params(("id" = String, Path, description = "Its id, or `KAN-12`.")),
     responses((status = 200, body = TaskView)),
 )]
-async fn show(extract::State(api): extract::State<Arc<Api>>, who: Principal, Id(id): Id) -> Result<Answered, Problem> {
+pub(crate) async fn show(
+    extract::State(api): extract::State<Arc<Api>>,
+    who: Principal,
+    Id(id): Id,
+) -> Result<Answered, Problem> {
     let row = api.task_row(&who, &id).await?;
     Answered::json(StatusCode::OK, &TaskView::new(&row, Write::NONE))
 }
@@ -215,7 +219,7 @@ async fn show(extract::State(api): extract::State<Arc<Api>>, who: Principal, Id(
         (status = 409, body = Problem, description = "`stale_version`, `dependency_cycle`, `external_ref_taken`, `board_archived`."),
     ),
 )]
-async fn edit(
+pub(crate) async fn edit(
     extract::State(api): extract::State<Arc<Api>>,
     who: Principal,
     Id(id): Id,
@@ -280,7 +284,7 @@ async fn remove(
         (status = 409, body = Problem, description = "`illegal_transition`, `stale_version`, `board_archived`."),
     ),
 )]
-async fn set_state(
+pub(crate) async fn set_state(
     extract::State(api): extract::State<Arc<Api>>,
     who: Principal,
     Id(id): Id,
@@ -302,7 +306,7 @@ async fn set_state(
     request_body = MoveCard,
     responses((status = 200, body = TaskView)),
 )]
-async fn move_card(
+pub(crate) async fn move_card(
     extract::State(api): extract::State<Arc<Api>>,
     who: Principal,
     Id(id): Id,
