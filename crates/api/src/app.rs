@@ -22,9 +22,11 @@ use crate::auth::ticket::Tickets;
 use crate::auth::token::AdminToken;
 use crate::auth::{Hosts, Principal};
 use crate::idempotency::Flights;
+use crate::live::Places;
 use crate::measure::Meter;
 use crate::problem::{Code, Problem};
 use crate::routes;
+use crate::vitals::Vitals;
 
 /// What the doors are made from. Nothing here is read from the environment.
 pub struct Parts {
@@ -66,12 +68,15 @@ pub struct Api {
     pub(crate) checks: Vec<Arc<dyn HealthCheck>>,
     pub(crate) flights: Flights,
     pub(crate) meter: Meter,
+    pub(crate) vitals: Vitals,
+    pub(crate) places: Places,
     /// Connections, sockets and work that outlives its request: stopping waits for them.
     pub(crate) connections: TaskTracker,
 }
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Self> {
+        let vitals = Vitals::new(parts.clock.now());
         let public_url = parts.public_url.map(|url| url.trim_end_matches('/').to_owned());
         Arc::new(Self {
             hosts: Hosts::new(&parts.allowed_hosts, public_url.as_deref(), parts.listen),
@@ -90,6 +95,8 @@ impl Api {
             checks: parts.checks,
             flights: Flights::default(),
             meter: Meter::install(),
+            vitals,
+            places: Places::default(),
             connections: TaskTracker::new(),
         })
     }

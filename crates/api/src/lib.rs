@@ -15,10 +15,12 @@ mod measure;
 pub mod openapi;
 mod params;
 mod problem;
+mod request_id;
 mod routes;
 mod rpc;
 pub mod serve;
 mod shapes;
+mod vitals;
 
 pub use app::{Api, Checked, Health, HealthCheck, Parts, router};
 pub use auth::link::LoginLink;

@@ -1,5 +1,7 @@
 //! The engine's side of the write door: commits what was decided, and decides anew when somebody was faster.
 
+use std::time::Instant;
+
 use kanvoy_domain::{Invalid, NewEvent, Refusal};
 use kanvoy_store::{Change, Commit, Committed, StoreError};
 
@@ -19,7 +21,43 @@ impl Engine {
         if let Some(claim) = &by.claim {
             changes.insert(0, Change::Claim(claim.clone()));
         }
-        self.store.commit(Commit::new(changes, events)).await
+        self.commit(Commit::new(changes, events)).await
+    }
+
+    /// Every commit of the engine goes this way, and is counted and timed on it.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let _waits = Waits::begin();
+        let began = Instant::now();
+        let committed = self.store.commit(commit).await;
+        metrics::histogram!("kanvoy_commit_duration_seconds").record(began.elapsed().as_secs_f64());
+        metrics::counter!("kanvoy_commits_total", "outcome" => outcome(&committed)).increment(1);
+        committed
+    }
+}
+
+fn outcome(committed: &Result<Committed, StoreError>) -> &'static str {
+    match committed {
+        Ok(_) => "done",
+        // The verb reads and decides anew.
+        Err(StoreError::Conflict) => "conflict",
+        Err(StoreError::Taken(_) | StoreError::NotFound | StoreError::Claimed | StoreError::BadCursor) => "refused",
+        Err(StoreError::Unavailable(_) | StoreError::Damaged(_)) => "failed",
+    }
+}
+
+/// Counted among those who wait, until it is dropped: whoever asked may go away meanwhile.
+struct Waits;
+
+impl Waits {
+    fn begin() -> Self {
+        metrics::gauge!("kanvoy_commits_waiting").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        metrics::gauge!("kanvoy_commits_waiting").decrement(1.0);
     }
 }
 

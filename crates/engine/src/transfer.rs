@@ -398,13 +398,13 @@ impl Import {
     pub async fn abandon(self) -> Result<(), EngineError> {
         if let Some(board) = self.board {
             let purge = Commit::new(vec![Change::PurgeBoard(board.id)], Vec::new());
-            self.engine.store.commit(purge).await?;
+            self.engine.commit(purge).await?;
         }
         Ok(())
     }
 
     async fn restore(&self, piece: Restored) -> Result<(), StoreError> {
-        self.engine.store.commit(Commit::new(vec![Change::Restore(piece)], Vec::new())).await?;
+        self.engine.commit(Commit::new(vec![Change::Restore(piece)], Vec::new())).await?;
         Ok(())
     }
 

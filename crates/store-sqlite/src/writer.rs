@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kanvoy_domain::event::{self, Log};
 use kanvoy_domain::{TaskId, TaskNumber};
@@ -116,7 +117,11 @@ impl Writer {
         group.sort_by_key(|member| !only_adds(&member.commit));
         let (commits, replies): (Vec<Commit>, Vec<_>) =
             group.into_iter().map(|member| (member.commit, member.reply)).unzip();
-        let outcomes = match self.written(&commits).await {
+        let began = Instant::now();
+        let written = self.written(&commits).await;
+        metrics::histogram!("kanvoy_commit_group_duration_seconds").record(began.elapsed().as_secs_f64());
+        metrics::histogram!("kanvoy_commit_group_members").record(commits.len() as f64);
+        let outcomes = match written {
             Ok((outcomes, told)) => {
                 self.ledger.settle();
                 self.leftovers |= commits.iter().any(leaves_over);

@@ -11,11 +11,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use tracing::{Instrument, debug, debug_span};
 
 use super::{Principal, not_logged_in, session};
 use crate::app::Api;
 use crate::body;
 use crate::problem::{Code, Problem};
+use crate::request_id::{self, RequestId};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// An answer of the API is data: a browser that is talked into showing it must find nothing to run.
@@ -25,17 +27,27 @@ pub async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next
     let began = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = match admit(&api, &mut request).await {
-        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-            Ok(response) => response,
-            Err(panic) => Problem::internal(format!("a handler panicked: {}", said(&panic))).into_response(),
-        },
-        Err(problem) => {
-            turn_away(&api, request);
-            problem.into_response()
-        }
+    let id = RequestId::of(request.headers());
+    let asked = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    // The route and not the path: that may hold what lets somebody in.
+    let span = debug_span!("request", id = id.as_str(), %method, route = asked);
+    let answered = async {
+        let response = match admit(&api, &mut request).await {
+            Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+                Ok(response) => response,
+                Err(panic) => Problem::internal(format!("a handler panicked: {}", said(&panic))).into_response(),
+            },
+            Err(problem) => {
+                turn_away(&api, request);
+                problem.into_response()
+            }
+        };
+        debug!(status = response.status().as_u16(), took = ?began.elapsed(), "answered");
+        response
     };
+    let mut response = answered.instrument(span).await;
     seal(response.headers_mut());
+    response.headers_mut().insert(request_id::HEADER, id.header());
     api.meter.answered(&method, route.as_ref(), response.status(), began.elapsed());
     response
 }

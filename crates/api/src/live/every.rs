@@ -8,6 +8,7 @@ use kanvoy_domain::{BoardId, EventKind, Log, Seq};
 use kanvoy_engine::EveryLog;
 use kanvoy_store::{EventQuery, Kinds, StoreError};
 
+use super::places::Place;
 use super::reader::{PIECE_BYTES, PIECE_EVENTS};
 use super::{Line, Lines};
 use crate::app::Api;
@@ -24,6 +25,7 @@ pub(crate) struct EveryReader {
     kinds: Kinds,
     /// Everything up to here was given, or is not wanted. A log that is not named begins when it is first heard of.
     at: BTreeMap<Log, Seq>,
+    place: Arc<Place>,
     /// Logs that must be read from the store, and how far at least.
     behind: BTreeMap<Log, Seq>,
     /// The feed has told more than it has kept: every log must be looked at.
@@ -42,7 +44,8 @@ impl EveryReader {
     ) -> Self {
         let behind = heads.iter().filter(|(log, head)| at.get(log).is_some_and(|at| at < *head));
         let behind = behind.map(|(log, head)| (*log, *head)).collect();
-        Self { api, who, every, kinds, at, behind, lost: false }
+        let place = api.places.every(&at);
+        Self { api, who, every, kinds, at, place, behind, lost: false }
     }
 
     pub async fn next(&mut self) -> Result<Lines, StoreError> {
@@ -90,6 +93,7 @@ impl EveryReader {
         let events = self.api.store.events(&query).await?;
         let reached = events.last().map_or(to.max(after), |last| last.seq);
         self.at.insert(log, reached);
+        self.place.reached(log, reached);
         if reached >= to {
             self.behind.remove(&log);
         }
@@ -115,8 +119,10 @@ impl EveryReader {
             }
             if batch.iter().any(|event| event.kind == EventKind::BoardDeleted) && *log != Log::System {
                 self.at.remove(log);
+                self.place.left(*log);
             } else {
                 self.at.insert(*log, last.seq);
+                self.place.reached(*log, last.seq);
             }
         }
         lines

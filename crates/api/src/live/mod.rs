@@ -5,6 +5,7 @@
 
 mod every;
 mod kinds;
+mod places;
 mod reader;
 mod sse;
 mod upgrade;
@@ -20,6 +21,7 @@ pub(crate) use every::{EveryReader, Named, cursor_text, parse_cursor};
 use kanvoy_domain::{BoardId, Log, Seq, TaskId, Timestamp};
 use kanvoy_store::StoreError;
 pub(crate) use kinds::kinds;
+pub(crate) use places::Places;
 pub(crate) use reader::LogReader;
 pub(crate) use upgrade::Wanted;
 

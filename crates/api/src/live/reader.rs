@@ -7,6 +7,7 @@ use kanvoy_domain::{EventKind, Log, Seq, TaskId};
 use kanvoy_engine::Watch;
 use kanvoy_store::{EventQuery, Kinds, Store, StoreError, StoredEvent};
 
+use super::places::{Place, Places};
 use super::{Line, Lines};
 
 /// So much is read, and sent, in one piece.
@@ -21,18 +22,29 @@ pub(crate) struct LogReader {
     kinds: Kinds,
     /// Everything up to here was given, or is not wanted.
     at: Seq,
+    /// Where it was when it was last asked: what it had given by then was taken.
+    place: Arc<Place>,
     /// The store was read to its end since the watch began: what comes now, the watch has.
     caught_up: bool,
 }
 
 impl LogReader {
     /// `watch` must have begun before anything that `at` was derived from was read.
-    pub fn new(store: Arc<dyn Store>, watch: Watch, log: Log, task: Option<TaskId>, kinds: Kinds, at: Seq) -> Self {
-        Self { store, watch, log, task, kinds, at, caught_up: false }
+    pub fn new(
+        store: Arc<dyn Store>,
+        places: &Places,
+        watch: Watch,
+        log: Log,
+        task: Option<TaskId>,
+        kinds: Kinds,
+        at: Seq,
+    ) -> Self {
+        Self { store, watch, log, task, kinds, at, place: places.one(log, at), caught_up: false }
     }
 
     pub async fn next(&mut self) -> Result<Lines, StoreError> {
         loop {
+            self.place.reached(self.log, self.at);
             if self.caught_up {
                 match self.watch.recent(self.at) {
                     Some(batches) if batches.is_empty() => self.watch.changed().await,

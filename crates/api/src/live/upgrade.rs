@@ -7,6 +7,7 @@ use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use tracing::{Instrument, Span};
 
 use super::{Stream, ws};
 use crate::app::Api;
@@ -64,10 +65,11 @@ impl Upgrade {
     ) -> Response {
         let token = api.connections.token();
         let place = self.place;
+        let span = Span::current();
         sized(self.upgrade).on_upgrade(move |socket| async move {
             // Held to the end: the place among the connections, and the word that this one has not ended.
             let _held = (place, token);
-            run(socket).await;
+            run(socket).instrument(span).await;
         })
     }
 }

@@ -17,6 +17,7 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
 /// Gives the numbers in Prometheus' text format. Needs a login unless the server is reached from its own machine only.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
 async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    api.look().await;
     let mut response = api.meter.page().into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
