@@ -3,7 +3,8 @@
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement,
+    ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+    SecurityRequirement,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -48,11 +49,37 @@ pub fn document() -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         complete(path, item);
     }
+    bodies(&mut document);
     document
 }
 
 pub fn json() -> String {
     document().to_pretty_json().unwrap_or_default()
+}
+
+/// A body of which no field must be given may be left out as a whole, and is no null.
+fn bodies(document: &mut OpenApi) {
+    let Some(components) = &document.components else { return };
+    let all_optional = |name: &str| match components.schemas.get(name) {
+        Some(RefOr::T(Schema::Object(object))) => object.required.is_empty(),
+        _ => false,
+    };
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.post, &mut item.patch, &mut item.put];
+        for body in operations.into_iter().flatten().filter_map(|operation| operation.request_body.as_mut()) {
+            let RefOr::T(body) = body else { continue };
+            let Some(RefOr::T(content)) = body.content.get_mut("application/json") else { continue };
+            if let Some(RefOr::T(Schema::OneOf(either))) = &content.schema
+                && let Some(named) = either.items.iter().find(|item| matches!(item, RefOr::Ref(_)))
+                && either.items.len() == 2
+            {
+                content.schema = Some(named.clone());
+            }
+            let Some(RefOr::Ref(named)) = &content.schema else { continue };
+            let name = named.ref_location.trim_start_matches("#/components/schemas/");
+            body.required = Some(if all_optional(name) { Required::False } else { Required::True });
+        }
+    }
 }
 
 /// The answers that routes of a kind have in common, so that each names only what is its own.
@@ -128,7 +155,7 @@ fn answers(path: &str, operation: &mut Operation, writes: bool) {
 
 fn key_parameter() -> utoipa::openapi::path::Parameter {
     use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
-    use utoipa::openapi::{ObjectBuilder, Required, Type};
+    use utoipa::openapi::{ObjectBuilder, Type};
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(200)).build();
     ParameterBuilder::new()
         .name("Idempotency-Key")

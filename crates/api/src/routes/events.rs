@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
 #[expect(dead_code, reason = "describes what `page` reads")]
 struct EventFilter {
     /// Only what is later than this `seq`; the `next_cursor` of the page before.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991u64)]
     after: Option<u64>,
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,

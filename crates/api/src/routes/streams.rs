@@ -41,7 +41,7 @@ struct StreamFilter {
     tag = "streams",
     params(
         ("id" = String, Path, description = "Its id, or `KAN-12`."),
-        ("after" = Option<u64>, Query, minimum = 0, description = "Only what is later than this `seq`."),
+        ("after" = Option<u64>, Query, minimum = 0, maximum = 9_007_199_254_740_991u64, description = "Only what is later than this `seq`."),
         ("Last-Event-ID" = Option<String>, Header, description = "As `after`; sent by browsers that come back."),
         StreamFilter,
     ),
@@ -83,7 +83,7 @@ pub(crate) async fn task_stream(
     tag = "streams",
     params(
         ("id" = String, Path, description = "Its id, or its key."),
-        ("after" = Option<u64>, Query, minimum = 0, description = "Only what is later than this `seq`; live only without."),
+        ("after" = Option<u64>, Query, minimum = 0, maximum = 9_007_199_254_740_991u64, description = "Only what is later than this `seq`; live only without."),
         ("Last-Event-ID" = Option<String>, Header, description = "As `after`; sent by browsers that come back."),
         StreamFilter,
     ),
