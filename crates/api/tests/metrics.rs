@@ -65,6 +65,15 @@ async fn the_document_lists_what_is_there() {
     assert!(value(&page, "process_resident_memory_bytes") > 1e6);
     assert!(value(&page, "process_open_fds") > 5.0);
     assert!(!page.contains(&board), "no ids");
+
+    drop((socket, rpc));
+    until("who has gone is no longer counted", async || {
+        let page = self::page(&house).await;
+        [r#"kanvoy_streams{kind="websocket"}"#, r#"kanvoy_streams{kind="rpc"}"#, "kanvoy_rpc_sockets"]
+            .iter()
+            .all(|series| value(&page, series) == 0.0)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -370,3 +370,23 @@ async fn a_slow_subscriber_misses_nothing_and_holds_up_nobody() {
     stalled.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "board.list"})).await;
     assert_eq!(read(&mut stalled, 1).await, [whole]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_bounded() {
+    let house = House::new().await;
+    let board: BoardId = house.board("BIG").await.parse().expect("an id");
+    // 36 MB.
+    let new = NewTask { title: "big".into(), description: "\u{1F600}".repeat(100_000), ..NewTask::default() };
+    for _ in 0..90 {
+        house.engine.create_task(&house.by(), board, new.clone()).await.expect("is made");
+    }
+    let refused = house.call("task.list", json!({"board": "BIG", "limit": 200})).await;
+    assert_eq!((&refused["error"]["code"], &refused["error"]["data"]["code"]), (&json!(413), &json!("too_large")));
+    let some =
+        |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "task.list", "params": {"board": "BIG", "limit": 50}});
+    let create = json!({"jsonrpc": "2.0", "id": 3, "method": "board.create", "params": {"name": "n", "key": "NOT"}});
+    let (_, batch) = house.rpc(&json!([some(1), some(2), create])).await;
+    assert_eq!(batch[1]["result"]["items"].as_array().map(Vec::len), Some(50));
+    assert_eq!((&batch[2]["error"]["code"], &batch[2]["id"]), (&json!(-32011), &json!(3)));
+    assert_eq!(house.get("/api/v1/boards/NOT").await.0, 404, "it was not carried out");
+}

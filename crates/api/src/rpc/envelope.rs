@@ -19,12 +19,15 @@ use tracing::{Instrument, debug_span};
 use super::Caller;
 use super::errors::{error, with_code};
 use super::methods::{Asked, METHODS};
+use crate::body::MOST_BYTES;
 use crate::problem::{Code, Problem};
 
 /// Calls of one batch.
 pub const MOST_CALLS: usize = 100;
 /// One answer, and about as much of a batch: once its answers weigh so much, what is left of it is not carried out.
 pub const MOST_ANSWER_BYTES: usize = 32 << 20;
+/// What is too large is refused by us, with a word about it; the envelope around the rest is no reason to refuse it.
+const MOST_ENVELOPE_BYTES: usize = MOST_ANSWER_BYTES + MOST_BYTES + (64 << 10);
 
 #[derive(Deserialize)]
 struct Call<'a> {
@@ -148,9 +151,9 @@ async fn carried_out(
 ) -> Done {
     let connection = caller.line.as_ref().map_or(ConnectionId(0), |line| line.id);
     match (method, &caller.line) {
-        (MethodCallback::Sync(verb), _) => Done::Answer(verb(id, params, MOST_ANSWER_BYTES, extensions)),
+        (MethodCallback::Sync(verb), _) => Done::Answer(verb(id, params, MOST_ENVELOPE_BYTES, extensions)),
         (MethodCallback::Async(verb), _) => {
-            Done::Answer(verb(id, params.into_owned(), connection, MOST_ANSWER_BYTES, extensions).await)
+            Done::Answer(verb(id, params.into_owned(), connection, MOST_ENVELOPE_BYTES, extensions).await)
         }
         (MethodCallback::Subscription(subscribe), Some(line)) => {
             let Some(subscription_permit) = line.subscriptions.acquire() else {
@@ -162,7 +165,7 @@ async fn carried_out(
             Done::Sent(subscribe(id, params, line.sink.clone(), state, extensions).await)
         }
         (MethodCallback::Unsubscription(unsubscribe), Some(_)) => {
-            Done::Answer(unsubscribe(id, params, connection, MOST_ANSWER_BYTES, extensions))
+            Done::Answer(unsubscribe(id, params, connection, MOST_ENVELOPE_BYTES, extensions))
         }
         (MethodCallback::Subscription(_) | MethodCallback::Unsubscription(_), None) => {
             let problem = Problem::new(Code::UpgradeRequired, "events come over a WebSocket: open one on this path");

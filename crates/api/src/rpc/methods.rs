@@ -9,13 +9,14 @@ use jsonrpsee::core::server::{Extensions, Methods, RpcModule};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use serde_json::value::RawValue;
 
+use super::envelope::MOST_ANSWER_BYTES;
 use super::errors::error;
 use super::fields::Fields;
 use super::{Caller, subscriptions};
 use crate::body::{Json, Post};
 use crate::idempotency::Answered;
 use crate::params::Id;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::routes::{boards, search, tasks};
 
 /// What [`search::query`] reads, and beside it the board of a search.
@@ -159,6 +160,11 @@ pub fn asked(extensions: &Extensions) -> Result<Asked, Problem> {
 async fn result(response: impl IntoResponse + Send) -> Result<Box<RawValue>, Problem> {
     // It lies in memory already: nothing is waited for, and its size was bounded when it was made.
     let body = axum::body::to_bytes(response.into_response().into_body(), usize::MAX).await;
-    let text = String::from_utf8(body.map_err(Problem::internal)?.into()).map_err(Problem::internal)?;
+    let body = body.map_err(Problem::internal)?;
+    if body.len() > MOST_ANSWER_BYTES {
+        let detail = format!("the answer would have more than {MOST_ANSWER_BYTES} bytes; ask for less with limit");
+        return Err(Problem::new(Code::TooLarge, detail));
+    }
+    let text = String::from_utf8(body.into()).map_err(Problem::internal)?;
     RawValue::from_string(text).map_err(Problem::internal)
 }
