@@ -19,7 +19,7 @@ use crate::params::Id;
 use crate::problem::{Code, Problem};
 use crate::routes::{boards, search, tasks};
 
-/// What [`search::query`] reads, and beside it the board of a search.
+/// What a list of tasks can be asked for, and beside it the board of a search.
 const FILTER: &[&str] = &[
     "state",
     "label",
