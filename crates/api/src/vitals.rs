@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use kanvoy_domain::{BoardId, Log, Seq, Timestamp};
+use kanvoy_domain::{Log, Seq, Timestamp};
 use kanvoy_store::StoreError;
 use parking_lot::Mutex;
 
@@ -60,13 +60,13 @@ impl Api {
     /// Tasks are not counted one by one: their numbers have no holes, so each board knows how many it has had.
     async fn count_boards(&self) -> Result<(), StoreError> {
         let (mut boards, mut tasks) = (0, 0);
-        let mut after: Option<BoardId> = None;
+        let mut after: Option<String> = None;
         loop {
-            let page = self.store.boards(after, PAGE, true).await?;
+            let page = self.store.boards(after.as_deref(), PAGE, true).await?;
             boards += page.items.len();
             tasks += page.items.iter().map(|row| row.next_number.saturating_sub(1)).sum::<u64>();
-            after = page.items.last().map(|row| row.board.id);
-            if page.next.is_none() || after.is_none() {
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }

@@ -43,6 +43,17 @@ impl Hosts {
 }
 
 impl File {
+    /// Of what is set here, the keys that say where a token comes from or goes to, and whose data is used.
+    pub fn only_from_their_owner(&self) -> Vec<&'static str> {
+        let keys = [
+            ("data_dir", self.data_dir.is_some()),
+            ("server", self.server.is_some()),
+            ("token_file", self.token_file.is_some()),
+            ("database_url", self.database_url.is_some()),
+        ];
+        keys.into_iter().filter_map(|(key, set)| set.then_some(key)).collect()
+    }
+
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::new(Exit::BadRequest, format!("{} cannot be read: {error}", path.display())))?;

@@ -151,11 +151,9 @@ impl EditSettings {
 pub(crate) async fn list(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Result<Answered, Problem> {
     let limit = params.limit()?;
     let archived = params.flag("archived")?;
-    let after = params.cursor()?.map(|text| text.parse());
-    let after =
-        after.transpose().map_err(|_| Problem::parameter("cursor", "is not one that this list has given out"))?;
-    let page = api.store.boards(after, limit, archived).await?;
-    let next = page.items.last().filter(|_| page.next.is_some()).map(|row| cursor(&row.board.id.to_string()));
+    let after = params.cursor()?;
+    let page = api.store.boards(after.as_deref(), limit, archived).await?;
+    let next = page.next.as_deref().map(cursor);
     let seen = page.items.iter().filter(|row| api.may_see(&who, row.board.id));
     Answered::json(StatusCode::OK, &List { items: seen.map(BoardView::of).collect(), next_cursor: next })
 }
@@ -247,13 +245,13 @@ async fn edit(
     tag = "boards",
     params(
         ("id" = String, Path, description = "Its id, or its key."),
-        ("purge" = Option<bool>, Query, description = "For good, with its tasks and its log."),
+        ("purge" = Option<bool>, Query, description = "For good, with its tasks and its log; also one that is deleted already."),
     ),
     responses((status = 200, body = BoardView), (status = 409, body = Problem, description = "`has_dependents`.")),
 )]
 async fn remove(State(api): State<Arc<Api>>, who: Principal, Id(id): Id, params: Params) -> Result<Answered, Problem> {
-    let board = api.board_id(&who, &id).await?;
     let purge = params.flag("purge")?;
+    let board = if purge { api.board_kept(&who, &id).await? } else { api.board_id(&who, &id).await? };
     let how = if purge { Removal::Purge } else { Removal::Hide };
     let by = By::person(&who.person);
     let gone = api.engine.delete_board(&by, board, how).await?;

@@ -19,6 +19,23 @@ impl Api {
         Ok(board)
     }
 
+    /// As [`Self::board_id`], and also one that was deleted and not purged.
+    pub(crate) async fn board_kept(&self, who: &Principal, id: &str) -> Result<BoardId, Problem> {
+        match self.board_row(who, id).await {
+            Ok(row) => Ok(row.board.id),
+            Err(problem) => {
+                let board = match (id.parse::<BoardId>(), key(id)) {
+                    (Ok(board), _) => self.store.deleted_board(board).await?,
+                    (Err(_), Some(key)) => self.store.deleted_board_by_key(&key).await?,
+                    (Err(_), None) => None,
+                };
+                let board = board.ok_or(problem)?.id;
+                self.seen(who, board, "board", id)?;
+                Ok(board)
+            }
+        }
+    }
+
     pub(crate) async fn board_row(&self, who: &Principal, id: &str) -> Result<BoardRow, Problem> {
         let row = match (id.parse::<BoardId>(), key(id)) {
             (Ok(board), _) => self.store.board(board).await?,

@@ -136,7 +136,7 @@ async fn one(
         None => head,
     };
     let ready = Ready { at: api.clock.now(), board: Some(board), task, head: Some(head), cursor: None };
-    let source = Source::One(LogReader::new(Arc::clone(&api.store), &api.places, watch, log, task, kinds, at));
+    let source = Source::One(LogReader::new(api, watch, log, task, kinds, at));
     Ok(Stream { source, who, ready: ready.text() })
 }
 
