@@ -48,6 +48,10 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id<'de>>, 
 
 /// `None` when nothing in the message wants an answer, or a subscription has answered by itself.
 pub async fn answer(caller: &Caller, message: &[u8], key: Option<&str>) -> Option<String> {
+    if message.len() > MOST_BYTES {
+        let problem = Problem::new(Code::TooLarge, format!("a message has at most {MOST_BYTES} bytes here"));
+        return Some(MethodResponse::error(Id::Null, error(&problem)).as_ref().to_owned());
+    }
     let whole = match serde_json::from_slice::<&RawValue>(message) {
         Ok(whole) => whole,
         Err(why) => {

@@ -29,6 +29,10 @@ const MOST_WAITING: usize = 16;
 /// Sent before one flush.
 const MOST_IN_A_PIECE: usize = 64;
 
+/// A message that is too large is read all the same, so that it can be answered; hanging up in the middle of one would cut
+/// the word about it off. Beyond this the socket is closed.
+const MOST_READ_BYTES: usize = 4 * MOST_BYTES;
+
 const TOO_LARGE: Why = (1009, "a message has at most 1 MiB here");
 
 /// What subscriptions of one socket share.
@@ -64,8 +68,8 @@ pub fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(4 << 10)
         .write_buffer_size(16 << 10)
-        .max_message_size(MOST_BYTES)
-        .max_frame_size(MOST_BYTES)
+        .max_message_size(MOST_READ_BYTES)
+        .max_frame_size(MOST_READ_BYTES)
 }
 
 pub async fn run(api: Arc<Api>, who: Principal, mut socket: WebSocket) {
