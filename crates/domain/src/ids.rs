@@ -52,3 +52,11 @@ id!(
     /// One attempt of one agent at a task.
     RunId
 );
+id!(
+    /// Somebody with a login.
+    UserId
+);
+id!(
+    /// One login of somebody, or one of their tokens.
+    SessionId
+);
