@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kanvoy_domain::board::BoardEdit;
 use kanvoy_domain::text::BoardKey;
-use kanvoy_domain::{Board, BoardId, EventKind, Log, NewBoard, NewEvent, Version};
+use kanvoy_domain::{Board, BoardId, EventKind, Log, Membership, NewBoard, NewEvent, Timestamp, Version};
 use kanvoy_store::{Change, StoreError, StoredEvent, Tell};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -121,7 +121,9 @@ impl Engine {
                 by.actor.clone(),
                 &json!({ "board": board }),
             );
-            match self.record(by, vec![Change::NewBoard(board.clone())], vec![created]).await {
+            let mut changes = vec![Change::NewBoard(board.clone())];
+            changes.extend(first_member(by, id, now));
+            match self.record(by, changes, vec![created]).await {
                 Ok(committed) => Ok(Written { object: board, seq: committed.seq() }),
                 // Two boards of one name at once: the second finds another key.
                 Err(StoreError::Taken("key")) if asked_for.is_none() => Err(StoreError::Conflict.into()),
@@ -153,6 +155,11 @@ impl Engine {
     }
 }
 
+/// Whoever makes a board belongs to it.
+pub(crate) fn first_member(by: &By, board: BoardId, now: Timestamp) -> Option<Change> {
+    by.user().map(|user| Change::NewMember(Membership { board, user, added_at: now }))
+}
+
 pub(crate) fn key_taken(key: &BoardKey) -> EngineError {
     EngineError::Taken {
         field: "key",
@@ -169,12 +176,7 @@ pub(crate) fn fresh(seen: Option<Version>, current: Version) -> Result<(), Engin
 }
 
 /// `board.updated` carries the new values of what changed.
-pub(crate) fn board_updated(
-    by: &By,
-    board: &Board,
-    changed: &[&'static str],
-    now: kanvoy_domain::Timestamp,
-) -> NewEvent {
+pub(crate) fn board_updated(by: &By, board: &Board, changed: &[&'static str], now: Timestamp) -> NewEvent {
     let data = json!({ "changed": values_of(changed, board), "version": board.version });
     NewEvent::new(Log::Board(board.id), EventKind::BoardUpdated, now, by.actor.clone(), &data)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use kanvoy_domain::{BoardId, ColumnId, TaskId, Timestamp};
+use kanvoy_domain::{BoardId, ColumnId, SessionId, TaskId, Timestamp, UserId};
 use uuid::{NoContext, Uuid};
 
 pub trait Clock: Send + Sync + 'static {
@@ -42,6 +42,14 @@ impl Ids {
 
     pub fn task(&self) -> TaskId {
         TaskId::from_uuid(self.next())
+    }
+
+    pub fn user(&self) -> UserId {
+        UserId::from_uuid(self.next())
+    }
+
+    pub fn session(&self) -> SessionId {
+        SessionId::from_uuid(self.next())
     }
 
     fn next(&self) -> Uuid {

@@ -9,6 +9,7 @@ mod columns;
 mod error;
 mod feed;
 mod moves;
+mod people;
 mod record;
 mod removal;
 mod retention;
@@ -22,9 +23,10 @@ pub use boards::BoardCache;
 pub use clock::{Clock, Ids, SystemClock};
 pub use error::EngineError;
 pub use feed::{EveryLog, Feed, Told, Watch};
-use kanvoy_domain::{Actor, Seq};
+use kanvoy_domain::{Actor, ActorKind, Seq, UserId};
 use kanvoy_store::{Claim, Store};
 pub use moves::{Beside, MoveTo};
+pub use people::NewSession;
 pub use removal::Removal;
 pub use transfer::{Export, Import, ImportAs, Imported, MAX_LINE};
 pub use waiting::{Reason, waiting};
@@ -60,6 +62,12 @@ impl By {
 
     pub const fn engine() -> Self {
         Self { actor: Actor::engine(), claim: None }
+    }
+
+    /// The user who does it. The owner of the machine is none: every board is theirs anyway.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        let id = self.actor.id.as_ref().filter(|_| self.actor.kind == ActorKind::Person)?;
+        id.parse().ok()
     }
 }
 

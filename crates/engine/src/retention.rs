@@ -2,7 +2,6 @@
 
 use chrono::TimeDelta;
 use kanvoy_domain::board::Retention;
-use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::{Actor, BoardId, EventKind, Log, NewEvent, Seq};
 use kanvoy_store::{Answer, BoardRow, Change, Claim, UNANSWERED_FOR_HOURS};
 use serde_json::json;
@@ -53,16 +52,6 @@ impl Engine {
             None => 0,
         };
         Ok(by_count.max(by_age))
-    }
-
-    pub async fn session_begin(&self, session: Session) -> Result<(), EngineError> {
-        self.record(&By::engine(), vec![Change::NewSession(session)], Vec::new()).await?;
-        Ok(())
-    }
-
-    pub async fn session_end(&self, hash: SecretHash) -> Result<(), EngineError> {
-        self.record(&By::engine(), vec![Change::EndSession(hash)], Vec::new()).await?;
-        Ok(())
     }
 
     pub async fn keep_answer(&self, claim: &Claim, answer: Answer) -> Result<(), EngineError> {

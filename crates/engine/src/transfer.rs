@@ -380,15 +380,12 @@ impl Import {
         let next_number = self.counted.next_number.max(end.next_number).max(1);
         let finished = Restored::Finished { board: board.id, head: end.head_seq, next_number };
         let data = json!({ "tasks": end.tasks, "events": end.events, "key": board.key });
-        let imported = NewEvent::new(
-            Log::Board(board.id),
-            EventKind::BoardImported,
-            self.engine.clock.now(),
-            self.by.actor.clone(),
-            &data,
-        );
+        let now = self.engine.clock.now();
+        let imported = NewEvent::new(Log::Board(board.id), EventKind::BoardImported, now, self.by.actor.clone(), &data);
         let by = By { claim, ..self.by.clone() };
-        self.engine.record(&by, vec![Change::Restore(finished)], vec![imported]).await?;
+        let mut changes = vec![Change::Restore(finished)];
+        changes.extend(crate::boards::first_member(&by, board.id, now));
+        self.engine.record(&by, changes, vec![imported]).await?;
         let row = self.engine.store.board(board.id).await?;
         let row = row.ok_or_else(|| EngineError::not_found("board", board.id))?;
         Ok(Imported { board: row, tasks: end.tasks, events: end.events })

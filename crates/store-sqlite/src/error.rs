@@ -41,6 +41,7 @@ pub(crate) fn refused(error: &sqlx::Error) -> Option<StoreError> {
     Some(match message {
         _ if message.contains("task.external_ref") => StoreError::Taken("external_ref"),
         _ if message.contains("board.key") => StoreError::Taken("key"),
+        _ if message.contains("person.name") => StoreError::Taken("name"),
         _ if message.contains("task.number") => StoreError::Taken("number"),
         _ if message.contains("claim.key") => StoreError::Claimed,
         _ if message.contains("event.seq") => StoreError::Taken("seq"),

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod ledger;
 mod open;
+mod people;
 mod plan;
 mod script;
 mod sessions;
@@ -24,9 +25,12 @@ use async_trait::async_trait;
 pub use backup::backup;
 pub use check::check;
 use kanvoy_domain::event::{Log, Seq};
+use kanvoy_domain::people::LoginName;
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
-use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
+use kanvoy_domain::{
+    BoardId, ColumnId, Membership, Rank, SessionId, Task, TaskId, TaskNumber, Timestamp, User, UserId,
+};
 use kanvoy_store::{
     Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Page, Store, StoreError, StoredEvent, TaskQuery,
     TaskRow,
@@ -141,6 +145,34 @@ impl Store for SqliteStore {
 
     async fn heads(&self) -> Result<Vec<(Log, Seq)>, StoreError> {
         events::heads(&self.readers).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        people::user(&self.readers, id).await
+    }
+
+    async fn user_named(&self, name: &LoginName) -> Result<Option<User>, StoreError> {
+        people::user_named(&self.readers, name).await
+    }
+
+    async fn users(&self, after: Option<&str>, limit: u32) -> Result<Page<User>, StoreError> {
+        people::users(&self.readers, after, limit).await
+    }
+
+    async fn members(&self, board: BoardId) -> Result<Vec<(Membership, User)>, StoreError> {
+        people::members(&self.readers, board).await
+    }
+
+    async fn boards_of(&self, user: UserId) -> Result<Vec<BoardId>, StoreError> {
+        people::boards_of(&self.readers, user).await
+    }
+
+    async fn session_by_id(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        sessions::session_by_id(&self.readers, id).await
+    }
+
+    async fn sessions_of(&self, person: &str) -> Result<Vec<Session>, StoreError> {
+        sessions::sessions_of(&self.readers, person).await
     }
 
     async fn session(&self, hash: SecretHash) -> Result<Option<Session>, StoreError> {

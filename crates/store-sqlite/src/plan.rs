@@ -13,6 +13,7 @@ use crate::ledger::{Counter, Ledger, Standing};
 use crate::script::{Expect, Missed, Script, Value, int, text};
 use crate::tables::{self, board_fields, claim_row, column_row, column_state_row, session_row, task_change, task_row};
 
+mod people;
 mod restore;
 
 /// One member of a group, ready to be written.
@@ -85,10 +86,12 @@ impl<'m> Plan<'m> {
                 self.script.row(&tables::SESSION, session_row(session));
                 Ok(())
             }
-            Change::EndSession(hash) => {
-                self.script.step("DELETE FROM session WHERE hash = ?", vec![Value::Blob(hash)], Expect::Anything);
-                Ok(())
-            }
+            Change::NewUser(_)
+            | Change::User(_)
+            | Change::NewMember(_)
+            | Change::EndMember { .. }
+            | Change::RefreshSession { .. }
+            | Change::EndSession(_) => self.people(change, ledger),
             Change::Sweep { before } => {
                 self.sweep(*before);
                 Ok(())
@@ -203,6 +206,7 @@ impl<'m> Plan<'m> {
         by_log("DELETE FROM task WHERE board = ?");
         by_log("DELETE FROM column_state WHERE board = ?");
         by_log("DELETE FROM board_column WHERE board = ?");
+        by_log("DELETE FROM member WHERE board = ?");
         by_log("DELETE FROM board WHERE log = ?");
         by_log("DELETE FROM log WHERE id = ?");
         self.leave_over(log, i64::MAX);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use kanvoy_domain::event::{EventKind, Seq};
 use kanvoy_domain::session::Session;
-use kanvoy_domain::{Board, Column, State, Task, TaskId, TaskNumber, Timestamp};
+use kanvoy_domain::{Board, Column, Membership, State, Task, TaskId, TaskNumber, Timestamp, User};
 use kanvoy_store::{Claim, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
@@ -39,8 +39,22 @@ pub(crate) static COLUMN_STATE: Rows = Rows {
     tail: "ON CONFLICT (board, column_id, state) DO UPDATE SET place = excluded.place",
 };
 
-pub(crate) static SESSION: Rows =
-    Rows { head: "INSERT INTO session (hash, person, created_at, expires_at) VALUES", columns: 4, tail: "" };
+pub(crate) static SESSION: Rows = Rows {
+    head: "INSERT INTO session (id, kind, hash, refresh, person, name, scope, created_at, expires_at) VALUES",
+    columns: 9,
+    tail: "",
+};
+
+pub(crate) static PERSON: Rows = Rows {
+    head:
+        "INSERT INTO person (display_name, role, password, disabled_at, updated_at, version, id, name, created_at, rev)
+        VALUES",
+    columns: 10,
+    tail: "",
+};
+
+pub(crate) static MEMBER: Rows =
+    Rows { head: "INSERT INTO member (board, person, added_at) VALUES", columns: 3, tail: "ON CONFLICT DO NOTHING" };
 
 pub(crate) static CLAIM: Rows =
     Rows { head: "INSERT INTO claim (person, key, fingerprint, at) VALUES", columns: 4, tail: "" };
@@ -158,11 +172,43 @@ pub(crate) fn column_state_row(log: i64, column: &Column, place: usize, state: S
 
 pub(crate) fn session_row(session: &Session) -> Vec<Value<'_>> {
     vec![
+        Value::Id(*session.id.uuid().as_bytes()),
+        text(session.kind.as_str()),
         Value::Blob(&session.hash),
+        session.refresh.as_ref().map_or(Value::Null, |hash| Value::Blob(hash)),
         text(&session.person),
+        maybe_text(session.name.as_deref()),
+        text(session.scope.as_str()),
         Value::Int(session.created_at.millis()),
         Value::Int(session.expires_at.millis()),
     ]
+}
+
+/// What a change of a person writes, in the order of its `UPDATE`: all but id, name, making and rev.
+pub(crate) fn person_fields(user: &User) -> Vec<Value<'_>> {
+    vec![
+        text(&user.display_name),
+        text(user.role.as_str()),
+        maybe_text(user.password.as_ref().map(|hash| hash.0.as_str())),
+        maybe_time(user.disabled_at),
+        Value::Int(user.updated_at.millis()),
+        int(user.version),
+    ]
+}
+
+pub(crate) fn person_row(user: &User) -> Vec<Value<'_>> {
+    let mut row = person_fields(user);
+    row.extend([
+        Value::Id(*user.id.uuid().as_bytes()),
+        text(user.name.as_str()),
+        Value::Int(user.created_at.millis()),
+        int(user.rev),
+    ]);
+    row
+}
+
+pub(crate) fn member_row(log: i64, member: &Membership) -> Vec<Value<'static>> {
+    vec![Value::Int(log), Value::Id(*member.user.uuid().as_bytes()), Value::Int(member.added_at.millis())]
 }
 
 pub(crate) fn claim_row(claim: &Claim) -> Vec<Value<'_>> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kanvoy_domain::event::{NewEvent, Seq};
 use kanvoy_domain::session::{SecretHash, Session};
-use kanvoy_domain::{Board, BoardId, Task, TaskId, TaskNumber, Timestamp};
+use kanvoy_domain::{Board, BoardId, Membership, SessionId, Task, TaskId, TaskNumber, Timestamp, User, UserId};
 
 use crate::query::StoredEvent;
 
@@ -56,8 +56,27 @@ pub enum Change {
         board: BoardId,
         through: Seq,
     },
+    /// [`StoreError::Taken`](crate::StoreError::Taken) when the name is, or was, somebody's.
+    NewUser(User),
+    /// `Conflict` unless the row still has the `rev` that `user` carries (the store raises it). The name stays.
+    User(User),
+    /// Nothing happens when they are a member already. `NotFound` when the board cannot be seen.
+    NewMember(Membership),
+    /// Nothing happens when they are none.
+    EndMember {
+        board: BoardId,
+        user: UserId,
+    },
     NewSession(Session),
-    EndSession(SecretHash),
+    /// Another refresh token takes the place of the last. `Conflict` unless the last one is still `from`.
+    RefreshSession {
+        id: SessionId,
+        from: SecretHash,
+        to: SecretHash,
+        expires_at: Timestamp,
+    },
+    /// Nothing happens when it has ended already.
+    EndSession(SessionId),
     /// Sessions and answers that ended before this moment go.
     Sweep {
         before: Timestamp,

@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 pub use commit::{Answer, Change, Claim, Commit, Committed, Restored, UNANSWERED_FOR_HOURS};
 use kanvoy_domain::event::{Log, Seq};
+use kanvoy_domain::people::LoginName;
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
-use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
+use kanvoy_domain::{
+    BoardId, ColumnId, Membership, Rank, SessionId, Task, TaskId, TaskNumber, Timestamp, User, UserId,
+};
 pub use query::{
     Blocker, BoardRow, Edge, EdgeKind, EventQuery, Kinds, Order, Page, StoredEvent, TaskQuery, TaskRow, WhichTasks,
 };
@@ -67,7 +70,20 @@ pub trait Store: Send + Sync + 'static {
     /// The last `seq` of every log there is, those of deleted boards left out.
     async fn heads(&self) -> Result<Vec<(Log, Seq)>, StoreError>;
 
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
+    async fn user_named(&self, name: &LoginName) -> Result<Option<User>, StoreError>;
+    /// In the order of their names, disabled ones too. `after` is a name.
+    async fn users(&self, after: Option<&str>, limit: u32) -> Result<Page<User>, StoreError>;
+    /// Of a board that can be seen, in the order of their names.
+    async fn members(&self, board: BoardId) -> Result<Vec<(Membership, User)>, StoreError>;
+    /// The boards, of those that can be seen, that they are a member of.
+    async fn boards_of(&self, user: UserId) -> Result<Vec<BoardId>, StoreError>;
+
+    /// By the hash of the cookie, or of the personal token.
     async fn session(&self, hash: SecretHash) -> Result<Option<Session>, StoreError>;
+    async fn session_by_id(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
+    /// All of a person, in the order of their ids, those that have run out and were not swept yet too.
+    async fn sessions_of(&self, person: &str) -> Result<Vec<Session>, StoreError>;
     async fn answer(&self, claim: &Claim) -> Result<Option<Answer>, StoreError>;
 
     /// Everything of the board that an export holds, page by page: tasks by number, deleted ones included.

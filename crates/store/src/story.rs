@@ -5,6 +5,7 @@
 mod boards;
 mod events;
 mod lists;
+mod people;
 mod restore;
 mod small_things;
 mod tasks;
@@ -33,6 +34,9 @@ where
     events::events_are_read_in_pages(&world).await;
     events::retention_leaves_one_gap(&world).await;
     lists::every_filter_and_every_order(&world).await;
+    people::people_are_kept_and_never_removed(&world).await;
+    people::members_come_and_go(&world).await;
+    people::refresh_tokens_are_good_once(&world).await;
     small_things::sessions_come_and_go(&world).await;
     small_things::claims_are_made_once(&world).await;
     restore::a_board_moves_with_its_log(&world).await;

@@ -6,8 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
+use kanvoy_domain::SessionId;
 use kanvoy_domain::event::Log;
-use kanvoy_domain::session::Session;
+use kanvoy_domain::session::{Scope, Session, SessionKind};
 
 use super::world::{World, assert_refused};
 use crate::{Answer, Change, Claim, Commit, StoreError, UNANSWERED_FOR_HOURS};
@@ -15,8 +16,13 @@ use crate::{Answer, Change, Claim, Commit, StoreError, UNANSWERED_FOR_HOURS};
 pub(super) async fn sessions_come_and_go(world: &World) {
     let now = world.now();
     let session = |mark: u8, minutes: i64| Session {
+        id: SessionId::from_uuid(uuid::Uuid::from_u128(mark.into())),
+        kind: SessionKind::Login,
         hash: [mark; 32],
+        refresh: None,
         person: "local".into(),
+        name: None,
+        scope: Scope::Admin,
         created_at: now,
         expires_at: now.plus(TimeDelta::minutes(minutes)),
     };
@@ -33,9 +39,9 @@ pub(super) async fn sessions_come_and_go(world: &World) {
     assert_eq!(read(&short).await, Some(short.clone()), "it ends at that moment, not before it");
     world.change(Change::Sweep { before: now.plus(TimeDelta::minutes(5)) }).await.expect("sweeps");
     assert_eq!((read(&short).await, read(&long).await), (None, Some(long.clone())));
-    world.change(Change::EndSession(long.hash)).await.expect("ends");
+    world.change(Change::EndSession(long.id)).await.expect("ends");
     assert_eq!(read(&long).await, None);
-    world.change(Change::EndSession(long.hash)).await.expect("ends once more, with nothing to do");
+    world.change(Change::EndSession(long.id)).await.expect("ends once more, with nothing to do");
 }
 
 pub(super) async fn claims_are_made_once(world: &World) {
