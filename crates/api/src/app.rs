@@ -16,11 +16,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::guard::guard;
+use crate::auth::keys::KeyRing;
+use crate::auth::limits::Limits;
 use crate::auth::link::Links;
-use crate::auth::session::Sessions;
+use crate::auth::live::{People, Sessions};
+use crate::auth::password::Passwords;
+use crate::auth::proxy::TrustedProxy;
 use crate::auth::ticket::Tickets;
 use crate::auth::token::AdminToken;
-use crate::auth::{Hosts, Principal};
+use crate::auth::{Access, Hosts, Principal};
 use crate::idempotency::Flights;
 use crate::measure::Meter;
 use crate::problem::{Code, Problem};
@@ -46,6 +50,8 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     /// What `/readyz` asks besides the store.
     pub checks: Vec<Arc<dyn HealthCheck>>,
+    /// How people come in.
+    pub access: Access,
 }
 
 /// Everything a request can reach.
@@ -56,6 +62,11 @@ pub struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) admin: AdminToken,
     pub(crate) sessions: Sessions,
+    pub(crate) people: People,
+    pub(crate) keys: KeyRing,
+    pub(crate) proxy: Option<TrustedProxy>,
+    pub(crate) limits: Limits,
+    pub(crate) passwords: Passwords,
     pub(crate) links: Links,
     pub(crate) tickets: Tickets,
     pub(crate) hosts: Hosts,
@@ -81,6 +92,11 @@ impl Api {
             clock: parts.clock,
             admin: AdminToken::new(&parts.admin_token),
             sessions: Sessions::default(),
+            people: People::default(),
+            keys: parts.access.keys,
+            proxy: parts.access.proxy,
+            limits: parts.access.limits,
+            passwords: Passwords::default(),
             links: Links::default(),
             tickets: Tickets::default(),
             public_url,
@@ -113,10 +129,10 @@ impl Api {
         }
     }
 
-    /// The one seam of who may see which board. Everybody who is logged in sees every board until there are members.
-    #[expect(clippy::unused_self, reason = "membership will be looked up here")]
-    pub(crate) fn may_see(&self, _who: &Principal, _board: BoardId) -> bool {
-        true
+    /// The one seam of who may see which board.
+    #[expect(clippy::unused_self, reason = "everybody asks here, whatever it is that knows")]
+    pub(crate) fn may_see(&self, who: &Principal, board: BoardId) -> bool {
+        who.sees(board)
     }
 }
 

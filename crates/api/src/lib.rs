@@ -20,6 +20,11 @@ pub mod serve;
 mod shapes;
 
 pub use app::{Api, Checked, Health, HealthCheck, Parts, router};
+pub use auth::Access;
+pub use auth::keys::KeyRing;
+pub use auth::limits::{Limits, Often, Pace};
 pub use auth::link::LoginLink;
+pub use auth::password;
+pub use auth::proxy::TrustedProxy;
 pub use problem::{Code, Problem};
 pub use serve::serve;

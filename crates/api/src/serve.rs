@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, sleep, timeout};
 use tower::ServiceExt;
 
 use crate::app::Api;
+use crate::auth::proxy::Peer;
 
 const MOST_CONNECTIONS: usize = 8_192;
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -37,18 +38,22 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, router: Router) -> io::
     let mut upkeep = tokio::time::interval(Duration::from_secs(5));
     upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let shutdown = api.shutdown.clone();
+    let looking = Arc::new(Semaphore::new(1));
     loop {
         let accepted = async {
             // A place first: who is not accepted waits in the kernel's queue instead of in ours.
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            listener.accept().await.map(|(stream, _)| (stream, place))
+            listener.accept().await.map(|(stream, peer)| (stream, Peer(peer), place))
         };
         tokio::select! {
             () = shutdown.cancelled() => break,
-            _ = upkeep.tick() => api.meter.upkeep(),
+            _ = upkeep.tick() => {
+                api.meter.upkeep();
+                look_again(&api, &looking);
+            }
             accepted = accepted => match accepted {
-                Ok((stream, place)) => {
-                    let connection = connection(stream, Arc::new(place), router.clone(), Arc::clone(&api));
+                Ok((stream, peer, place)) => {
+                    let connection = connection(stream, peer, Arc::new(place), router.clone(), Arc::clone(&api));
                     api.connections.spawn(connection);
                 }
                 Err(error) => {
@@ -67,7 +72,20 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, router: Router) -> io::
     Ok(())
 }
 
-async fn connection(stream: TcpStream, place: Place, router: Router, api: Arc<Api>) {
+/// One at a time: a slow store is not asked twice at once.
+fn look_again(api: &Arc<Api>, looking: &Arc<Semaphore>) {
+    let Ok(turn) = Arc::clone(looking).try_acquire_owned() else { return };
+    let (looker, stop) = (Arc::clone(api), api.shutdown.clone());
+    api.connections.spawn(async move {
+        let _turn = turn;
+        tokio::select! {
+            () = looker.look_again() => {}
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+async fn connection(stream: TcpStream, peer: Peer, place: Place, router: Router, api: Arc<Api>) {
     // Without it small answers wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     api.meter.connections.increment(1.0);
@@ -76,6 +94,7 @@ async fn connection(stream: TcpStream, place: Place, router: Router, api: Arc<Ap
         asked.store(true, std::sync::atomic::Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&place));
+        request.extensions_mut().insert(peer);
         let router = router.clone();
         async move { router.oneshot(request).await.map_err(|never: Infallible| never) }
     });

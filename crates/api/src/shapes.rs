@@ -1,5 +1,7 @@
 //! What things look like outside. One shape for a thing wherever it is shown; answers to writes carry `seq` besides.
 
+pub mod people;
+
 use kanvoy_domain::board::{Board, Column, Retention, Review, Settings};
 use kanvoy_domain::task::{Failure, Priority};
 use kanvoy_domain::{BoardId, ColumnId, Rank, Seq, State, TaskId, Timestamp};

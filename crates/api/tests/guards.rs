@@ -16,10 +16,16 @@ const SOME_ID: &str = "01934c4e-6d3a-7c3e-9a41-6a5bd0a4a111";
 /// Every method of every path of the description, and the routes beside it.
 fn routes() -> Vec<(Method, String, bool)> {
     let document: Value = serde_json::from_str(&kanvoy_api::openapi::json()).expect("is JSON");
-    let open = |path: &str| matches!(path, "/healthz" | "/readyz" | "/login/{code}");
+    let open = |path: &str| {
+        matches!(path, "/healthz" | "/readyz" | "/login/{code}" | "/api/v1/auth/login" | "/api/v1/auth/refresh")
+    };
     let mut all = Vec::new();
     for (path, methods) in document["paths"].as_object().expect("there are paths") {
-        let filled = path.replace("{id}", SOME_ID).replace("{code}", "no-code");
+        let filled = path
+            .replace("{id}", SOME_ID)
+            .replace("{code}", "no-code")
+            .replace("{session}", SOME_ID)
+            .replace("{user}", "ada");
         for method in methods.as_object().expect("there are methods").keys() {
             let method = method.to_uppercase().parse().expect("is a method");
             all.push((method, filled.clone(), open(path)));

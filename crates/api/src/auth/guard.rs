@@ -1,6 +1,7 @@
 //! What every request passes, whatever it asks for, in this order: is the name it was sent to ours, does another site write
 //! through somebody's browser, who is it, is its body too large. Then it is answered, measured, and its answer sealed.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use super::{Principal, not_logged_in, session};
+use super::needs::{Need, need};
+use super::{Principal, jwt, not_logged_in, proxy, session};
 use crate::app::Api;
 use crate::body;
 use crate::problem::{Code, Problem};
@@ -53,9 +55,18 @@ async fn admit(api: &Arc<Api>, request: &mut Request) -> Result<(), Problem> {
             return Err(cross_site_problem());
         }
     }
-    let who = authenticated(api, request.headers(), request.uri().query(), own_origin).await;
+    let peer = proxy::peer(request.extensions());
+    let who = authenticated(api, request.headers(), request.uri().query(), own_origin, peer).await;
     match who {
         Ok(who) => {
+            if who.live.is_some() {
+                api.limits.request(&who.person)?;
+            }
+            if let Some(route) = request.extensions().get::<MatchedPath>()
+                && let Need::Deed(deed) = need(request.method(), route.as_str())
+            {
+                who.require(deed)?;
+            }
             request.extensions_mut().insert(who);
         }
         Err(problem) if needs_login(api, request.uri().path()) => return Err(problem),
@@ -82,13 +93,17 @@ async fn authenticated(
     headers: &HeaderMap,
     query: Option<&str>,
     own_origin: Option<bool>,
+    peer: Option<IpAddr>,
 ) -> Result<Principal, Problem> {
     // Whoever shows a token is judged by it alone: a wrong one is not made good by a cookie.
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(bearer);
-        return token.and_then(|token| api.admin.owner(token)).ok_or_else(|| {
-            Problem::new(Code::Unauthenticated, "the token in Authorization is not one of this server's")
-                .with_try("kanvoy status")
+        let token = value.to_str().ok().and_then(bearer).unwrap_or_default();
+        return by_token(api, token).await?.ok_or_else(|| {
+            Problem::new(
+                Code::Unauthenticated,
+                "the token in Authorization is not one of this server's, or its time is over, or its login was ended",
+            )
+            .with_try("kanvoy auth login")
         });
     }
     let is_socket = is_websocket(headers);
@@ -97,8 +112,15 @@ async fn authenticated(
             || Problem::new(Code::Unauthenticated, "the ticket was used before, is too old, or never was one");
         return api.by_ticket(ticket).ok_or_else(refused);
     }
-    if let Some(secret) = session::sent(headers) {
-        let who = api.by_cookie(secret).await?.ok_or_else(not_logged_in)?;
+    // Both are sent by a browser whichever page asks it to.
+    let who = match api.by_proxy(headers, peer).await? {
+        Some(who) => Some(who),
+        None => match session::sent(headers) {
+            Some(secret) => Some(api.by_cookie(secret).await?.ok_or_else(not_logged_in)?),
+            None => None,
+        },
+    };
+    if let Some(who) = who {
         // A socket is not held to the rules of fetching: any page could open one with somebody's cookie.
         if is_socket && own_origin != Some(true) {
             return Err(cross_site_problem());
@@ -106,6 +128,16 @@ async fn authenticated(
         return Ok(who);
     }
     Err(not_logged_in())
+}
+
+async fn by_token(api: &Api, token: &str) -> Result<Option<Principal>, Problem> {
+    if let Some(owner) = api.admin.owner(token) {
+        return Ok(Some(owner));
+    }
+    if jwt::looks_like_one(token) {
+        return api.by_jwt(token).await;
+    }
+    api.by_personal_token(token).await
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -127,6 +159,9 @@ fn ticket(query: Option<&str>) -> Option<&str> {
 
 fn needs_login(api: &Api, path: &str) -> bool {
     let under = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if matches!(path, "/api/v1/auth/login" | "/api/v1/auth/refresh") {
+        return false;
+    }
     if path == "/api/v1/openapi.json" || path == "/metrics" || under("/api/docs") {
         return !api.is_local();
     }

@@ -1,98 +1,67 @@
-//! A browser's login: a random cookie, of which only the hash is kept.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! A browser's login: a random cookie, of which only the hash is kept. Personal tokens are found the same way.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use chrono::TimeDelta;
-use kanvoy_domain::Timestamp;
-use kanvoy_domain::session::{LOCAL_PERSON, SecretHash, Session};
-use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
+use kanvoy_domain::session::{Scope, SessionKind, TOKEN_PREFIX};
+use kanvoy_engine::{By, NewSession};
 
+use super::live::{LiveSession, Named};
+use super::login::LASTS_DAYS;
 use super::{Principal, hashed, new_secret};
 use crate::app::{Api, header};
 use crate::problem::Problem;
 
 const COOKIE: &str = "kanvoy_session";
-const LASTS_DAYS: i64 = 30;
-/// Sessions at hand; beyond it all are forgotten and read again.
-const MOST: usize = 1_000;
-
-/// Sessions that were seen lately. Those that were ended here are cancelled, so that their sockets end too.
-#[derive(Default)]
-pub struct Sessions {
-    live: Mutex<HashMap<SecretHash, Arc<LiveSession>>>,
-}
-
-pub struct LiveSession {
-    pub hash: SecretHash,
-    pub person: String,
-    pub expires_at: Timestamp,
-    pub ended: CancellationToken,
-}
 
 impl Api {
     /// Who this cookie stands for, if it still does.
     pub(crate) async fn by_cookie(&self, secret: &str) -> Result<Option<Principal>, Problem> {
-        let hash = hashed(secret);
-        let known = self.sessions.live.lock().get(&hash).cloned();
-        let session = match known {
-            Some(session) => session,
-            None => match self.store.session(hash).await? {
-                Some(session) => self.sessions.keep(&session),
-                None => return Ok(None),
-            },
-        };
-        let holds = !session.ended.is_cancelled() && session.expires_at > self.clock.now();
-        Ok(holds.then(|| Principal::local(Some(session))))
+        let session = self.live_session(Named::Hash(hashed(secret))).await?;
+        Ok(session.filter(|session| session.kind == SessionKind::Login).map(Principal::of_session))
     }
 
-    /// Logs a browser in; gives the cookie to set.
-    pub(crate) async fn begin_session(&self) -> Result<HeaderValue, Problem> {
+    /// Whose personal token it is, if it still is one.
+    pub(crate) async fn by_personal_token(&self, token: &str) -> Result<Option<Principal>, Problem> {
+        if !token.starts_with(TOKEN_PREFIX) {
+            return Ok(None);
+        }
+        let session = self.live_session(Named::Hash(hashed(token))).await?;
+        Ok(session.filter(|session| session.kind == SessionKind::Token).map(Principal::of_session))
+    }
+
+    /// Logs the browser of whoever made its link in; gives the cookie to set.
+    pub(crate) async fn begin_session(&self, person: &str) -> Result<HeaderValue, Problem> {
         let secret = new_secret()?;
-        let now = self.clock.now();
-        let session = Session {
+        let new = NewSession {
+            kind: SessionKind::Login,
+            person: person.to_owned(),
             hash: hashed(&secret),
-            person: LOCAL_PERSON.to_owned(),
-            created_at: now,
-            expires_at: now.plus(TimeDelta::days(LASTS_DAYS)),
+            refresh: None,
+            name: None,
+            scope: Scope::Admin,
+            lasts: TimeDelta::days(LASTS_DAYS),
         };
-        self.engine.session_begin(session).await?;
-        Ok(self.cookie(&secret, LASTS_DAYS * 24 * 3600))
+        self.engine.begin_session(&By::person(person), new).await?;
+        Ok(self.cookie(&secret))
     }
 
     /// Ends the login and every socket that lives by it; gives the cookie that clears the browser's.
-    pub(crate) async fn end_session(&self, session: &LiveSession) -> Result<HeaderValue, Problem> {
-        self.engine.session_end(session.hash).await?;
+    pub(crate) async fn end_session(&self, by: &Principal, session: &LiveSession) -> Result<HeaderValue, Problem> {
+        if let Some(kept) = self.store.session_by_id(session.id).await? {
+            self.end_logins(&By::person(&by.person), &[kept], "logged out").await?;
+        }
         session.ended.cancel();
-        self.sessions.live.lock().remove(&session.hash);
-        Ok(self.cookie("", 0))
+        Ok(self.set_cookie("", 0))
     }
 
-    fn cookie(&self, secret: &str, max_age: i64) -> HeaderValue {
+    pub(crate) fn cookie(&self, secret: &str) -> HeaderValue {
+        self.set_cookie(secret, LASTS_DAYS * 24 * 3_600)
+    }
+
+    fn set_cookie(&self, secret: &str, max_age: i64) -> HeaderValue {
         let over_tls = self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
         let secure = if over_tls { "; Secure" } else { "" };
         header(&format!("{COOKIE}={secret}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"))
-    }
-}
-
-impl Sessions {
-    fn keep(&self, session: &Session) -> Arc<LiveSession> {
-        let mut live = self.live.lock();
-        if live.len() >= MOST {
-            live.clear();
-        }
-        // Two requests may have read it at once: one entry stays, so that ending it reaches both.
-        let entry = live.entry(session.hash).or_insert_with(|| {
-            Arc::new(LiveSession {
-                hash: session.hash,
-                person: session.person.clone(),
-                expires_at: session.expires_at,
-                ended: CancellationToken::new(),
-            })
-        });
-        Arc::clone(entry)
     }
 }
 

@@ -49,6 +49,7 @@ impl Api {
     pub(crate) fn by_ticket(&self, ticket: &str) -> Option<Principal> {
         let (who, until) = self.tickets.0.lock().remove(&hashed(ticket))?;
         let logged_out = who.session.as_ref().is_some_and(|session| session.ended.is_cancelled());
-        (until > self.clock.now() && !logged_out).then_some(who)
+        let welcome = who.live.as_ref().is_none_or(|person| person.is_welcome());
+        (until > self.clock.now() && !logged_out && welcome).then_some(who)
     }
 }

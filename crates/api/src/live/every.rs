@@ -58,6 +58,10 @@ impl EveryReader {
                 }
             }
             if let Some((log, to)) = self.behind.first_key_value().map(|(log, to)| (*log, *to)) {
+                if !self.sees(log) {
+                    self.behind.remove(&log);
+                    continue;
+                }
                 let lines = self.read(log, to).await?;
                 if !lines.is_empty() {
                     return Ok(Lines { lines, over: false });
@@ -127,7 +131,10 @@ impl EveryReader {
     }
 
     fn sees(&self, log: Log) -> bool {
-        log.board().is_none_or(|board| self.api.may_see(&self.who, board))
+        match log {
+            Log::System => self.who.sees_system(),
+            Log::Board(board) => self.api.may_see(&self.who, board),
+        }
     }
 }
 

@@ -71,6 +71,8 @@ impl Source {
 pub(crate) struct Stream {
     pub source: Source,
     pub who: Principal,
+    /// The board that it is about, unless it is about all.
+    pub board: Option<BoardId>,
     /// The first frame.
     pub ready: Bytes,
 }

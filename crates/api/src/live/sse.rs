@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use kanvoy_domain::{Log, Seq};
+use kanvoy_domain::{BoardId, Log, Seq};
 use metrics::Gauge;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -34,6 +34,7 @@ pub(super) fn begin(api: &Arc<Api>, stream: Stream) -> Response {
     let follower = Follower {
         api: Arc::clone(api),
         who: stream.who,
+        board: stream.board,
         source: stream.source,
         cursor,
         first: Some(Bytes::from(first)),
@@ -56,6 +57,7 @@ pub(super) fn begin(api: &Arc<Api>, stream: Stream) -> Response {
 struct Follower {
     api: Arc<Api>,
     who: Principal,
+    board: Option<BoardId>,
     source: Source,
     /// Of a stream of every log: where each stands after the last event that was written.
     cursor: Option<BTreeMap<Log, Seq>>,
@@ -82,16 +84,10 @@ impl Follower {
         if self.over {
             return None;
         }
-        let logged_out = async {
-            match &self.who.session {
-                Some(session) => session.ended.cancelled().await,
-                None => std::future::pending().await,
-            }
-        };
         let lines = tokio::select! {
             biased;
             () = self.api.shutdown.cancelled() => return None,
-            () = logged_out => return None,
+            _ = self.who.must_go(self.board) => return None,
             lines = tokio::time::timeout(KEEP_ALIVE_EVERY, self.source.next()) => lines,
         };
         match lines {

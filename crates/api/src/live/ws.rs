@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use futures_util::SinkExt;
+use kanvoy_domain::BoardId;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::{Line, Stream};
 use crate::app::Api;
-use crate::auth::Principal;
+use crate::auth::{Leave, Principal};
 
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(60);
@@ -20,6 +21,7 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 const GOING_AWAY: (u16, &str) = (1012, "the server restarts; come back with the last seq");
 const LOGGED_OUT: (u16, &str) = (4401, "logged out");
+const UNSEEN: (u16, &str) = (4404, "the board is not there for you any more");
 const DELETED: (u16, &str) = (1000, "the board was deleted");
 const NO_STORE: (u16, &str) = (1013, "the database is unavailable; come back with the last seq");
 const NO_PONG: (u16, &str) = (1001, "no pong");
@@ -44,9 +46,9 @@ type Why = Option<(u16, &'static str)>;
 /// Sends until something ends it; `None` when the client has ended it.
 async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
     let mut pulse = Pulse::new();
-    let who = stream.who.clone();
+    let (who, board) = (stream.who.clone(), stream.board);
     let ready = [Line { log: kanvoy_domain::Log::System, seq: 0, text: std::mem::take(&mut stream.ready) }];
-    if let Err(why) = send(api, &who, socket, &ready, &mut pulse).await {
+    if let Err(why) = send(api, &who, board, socket, &ready, &mut pulse).await {
         return why;
     }
     let mut ticks = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -54,7 +56,7 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
     loop {
         tokio::select! {
             biased;
-            why = ended(api, &who) => return Some(why),
+            why = ended(api, &who, board) => return Some(why),
             received = socket.recv() => match received {
                 None | Some(Err(_) | Ok(Message::Close(_))) => return None,
                 Some(Ok(Message::Pong(payload))) => pulse.answered(&payload),
@@ -64,7 +66,7 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
                 if pulse.stopped() {
                     return Some(NO_PONG);
                 }
-                if who.session.as_ref().is_some_and(|session| session.expires_at <= api.clock.now()) {
+                if who.session.as_ref().is_some_and(|session| session.expires_at() <= api.clock.now()) {
                     return Some(LOGGED_OUT);
                 }
                 if !stream.source.still_there().await {
@@ -73,13 +75,13 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
                 let ping = Message::Ping(pulse.next());
                 tokio::select! {
                     sent = socket.send(ping) => if sent.is_err() { return None },
-                    why = ended(api, &who) => return Some(why),
+                    why = ended(api, &who, board) => return Some(why),
                 }
             }
             lines = stream.source.next() => match lines {
                 Ok(lines) => {
                     api.meter.events_sent.increment(lines.lines.len() as u64);
-                    if let Err(why) = send(api, &who, socket, &lines.lines, &mut pulse).await {
+                    if let Err(why) = send(api, &who, board, socket, &lines.lines, &mut pulse).await {
                         return why;
                     }
                     if lines.over {
@@ -100,6 +102,7 @@ async fn follow(api: &Api, socket: &mut WebSocket, stream: &mut Stream) -> Why {
 async fn send(
     api: &Api,
     who: &Principal,
+    board: Option<BoardId>,
     socket: &mut WebSocket,
     lines: &[Line],
     pulse: &mut Pulse,
@@ -115,21 +118,20 @@ async fn send(
     let sent = tokio::select! {
         biased;
         sent = all => sent,
-        why = ended(api, who) => return Err(Some(why)),
+        why = ended(api, who, board) => return Err(Some(why)),
     };
     pulse.sent(lines.iter().map(|line| line.text.len()).sum());
     sent.map_err(|_| None)
 }
 
 /// Returns when the stream must end although its client would go on.
-async fn ended(api: &Api, who: &Principal) -> (u16, &'static str) {
-    let Some(session) = &who.session else {
-        api.shutdown.cancelled().await;
-        return GOING_AWAY;
-    };
+async fn ended(api: &Api, who: &Principal, board: Option<BoardId>) -> (u16, &'static str) {
     tokio::select! {
         () = api.shutdown.cancelled() => GOING_AWAY,
-        () = session.ended.cancelled() => LOGGED_OUT,
+        why = who.must_go(board) => match why {
+            Leave::LoggedOut => LOGGED_OUT,
+            Leave::Unseen => UNSEEN,
+        },
     }
 }
 

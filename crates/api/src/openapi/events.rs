@@ -98,6 +98,47 @@ pub struct DataBoardPruned {
     to: u64,
 }
 
+/// Of `board.member_added` and `board.member_removed`.
+#[derive(ToSchema)]
+pub struct DataMember {
+    user_id: Uuid,
+    name: String,
+}
+
+/// Of `user.created`, in the system's log.
+#[derive(ToSchema)]
+pub struct DataUserCreated {
+    user: Value,
+}
+
+/// Of `user.updated` (with the fields that changed and their new values) and `user.password_set`.
+#[derive(ToSchema)]
+pub struct DataUser {
+    user_id: Uuid,
+    name: String,
+    #[schema(nullable = false)]
+    changed: Option<Value>,
+    #[schema(nullable = false)]
+    version: Option<u64>,
+}
+
+/// Of `user.logged_in`, `user.token_created` and `user.session_ended`.
+#[derive(ToSchema)]
+pub struct DataUserSession {
+    /// Their id, or `local`.
+    user_id: String,
+    session_id: Uuid,
+    #[schema(example = "login")]
+    kind: String,
+    name: Option<String>,
+    scope: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// Why it has ended.
+    #[schema(nullable = false)]
+    reason: Option<String>,
+}
+
 /// Of `task.created`: the task as it was made.
 #[derive(ToSchema)]
 pub struct DataTaskCreated {
@@ -156,6 +197,10 @@ pub(super) fn data_schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     add::<DataBoardDeleted>(schemas);
     add::<DataBoardImported>(schemas);
     add::<DataBoardPruned>(schemas);
+    add::<DataMember>(schemas);
+    add::<DataUserCreated>(schemas);
+    add::<DataUser>(schemas);
+    add::<DataUserSession>(schemas);
     add::<DataTaskCreated>(schemas);
     add::<DataTaskStateChanged>(schemas);
     add::<DataTaskDeleted>(schemas);

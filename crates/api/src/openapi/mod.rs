@@ -1,5 +1,7 @@
 //! The description of the API, made from the code: every route, and every answer that it can give.
 
+use axum::http::Method;
+use kanvoy_domain::people::Deed;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -7,6 +9,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::auth::needs::{Need, need};
 use crate::problem::Code;
 use crate::routes;
 
@@ -33,9 +36,15 @@ pub fn document() -> OpenApi {
     let (_, mut document) = routes::described().split_for_parts();
     let mut components = document.components.take().unwrap_or_default();
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
-    let token = token.description(Some("The token in the data directory's file `token`."));
+    let token = token.description(Some(
+        "The access token of a login (`POST /auth/login`), a personal token (`POST /tokens`), or the machine's own in the \
+         data directory's file `token`. What a route asks of its caller stands beside it, and in `x-kanvoy-need`.",
+    ));
     components.add_security_scheme("token", SecurityScheme::Http(token.build()));
-    let cookie = ApiKeyValue::with_description("kanvoy_session", "Set by a one-time link; see `POST /auth/link`.");
+    let cookie = ApiKeyValue::with_description(
+        "kanvoy_session",
+        "Set by `POST /auth/login`, or by a one-time link: see `POST /auth/link`.",
+    );
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let mut schemas = Vec::new();
     Event::schemas(&mut schemas);
@@ -61,20 +70,45 @@ fn complete(path: &str, item: &mut PathItem) {
         operation.parameters.get_or_insert_default().push(RefOr::T(key_parameter()));
     }
     let methods = [
-        (&mut item.get, false),
-        (&mut item.post, true),
-        (&mut item.patch, true),
-        (&mut item.put, true),
-        (&mut item.delete, true),
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PATCH, &mut item.patch),
+        (Method::PUT, &mut item.put),
+        (Method::DELETE, &mut item.delete),
     ];
-    for (operation, writes) in methods {
+    for (method, operation) in methods {
+        let writes = !method.is_safe();
         let Some(operation) = operation else { continue };
+        access(method, path, operation);
         answers(path, operation, writes);
         // The same verb of two nouns has two names.
         if let (Some(tag), Some(verb)) = (operation.tags.iter().flatten().next(), &operation.operation_id) {
             operation.operation_id = Some(format!("{tag}_{verb}"));
         }
     }
+}
+
+/// What the route asks of its caller, where programs look for it and where people do.
+fn access(method: Method, path: &str, operation: &mut Operation) {
+    let need = need(&method, path);
+    let said = match need {
+        Need::Nothing => return,
+        Need::Login => "Anybody who is logged in.",
+        Need::Deed(Deed::Read) => {
+            "Needs the scope `read`. Members of the board, and admins; for others it is not there."
+        }
+        Need::Deed(Deed::Write) => {
+            "Needs the role `member` and the scope `write`. Members of the board, and admins; for others it is not there."
+        }
+        Need::Deed(Deed::Found) => "Needs the role `member` and the scope `write`.",
+        Need::Deed(Deed::OwnAccount) => "Needs the scope `admin`, as every login has it.",
+        Need::Deed(Deed::Audit) => "Needs the role `admin`.",
+        Need::Deed(Deed::Administer) => "Needs the role `admin` and the scope `admin`.",
+    };
+    let description = operation.description.take().map(|text| format!("{text}\n\n")).unwrap_or_default();
+    operation.description = Some(format!("{description}{said}"));
+    let extensions = operation.extensions.get_or_insert_default();
+    extensions.insert("x-kanvoy-need".to_owned(), need.word().into());
 }
 
 fn answers(path: &str, operation: &mut Operation, writes: bool) {
@@ -89,7 +123,7 @@ fn answers(path: &str, operation: &mut Operation, writes: bool) {
     let is_stream = path.ends_with("/stream");
     let mut also = vec![Code::HostNotAllowed, Code::Internal, Code::TooLarge, Code::Unavailable];
     if !open {
-        also.push(Code::Unauthenticated);
+        also.extend([Code::Unauthenticated, Code::TooManyRequests]);
     }
     if path.contains('{') {
         also.push(Code::NotFound);
@@ -106,10 +140,13 @@ fn answers(path: &str, operation: &mut Operation, writes: bool) {
     if is_stream {
         also.push(Code::BadRequest);
     }
+    if writes || has_query {
+        also.push(Code::Forbidden);
+    }
     if path.ends_with("/search") {
         also.push(Code::NotFound);
     }
-    if path.ends_with("/auth/ticket") || path.ends_with("/auth/link") {
+    if path.ends_with("/auth/login") || path.ends_with("/auth/refresh") {
         also.push(Code::TooManyRequests);
     }
     for code in also {

@@ -154,10 +154,9 @@ async fn list(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Re
     let after = params.cursor()?.map(|text| text.parse());
     let after =
         after.transpose().map_err(|_| Problem::parameter("cursor", "is not one that this list has given out"))?;
-    let page = api.store.boards(after, limit, archived).await?;
-    let next = page.items.last().filter(|_| page.next.is_some()).map(|row| cursor(&row.board.id.to_string()));
-    let seen = page.items.iter().filter(|row| api.may_see(&who, row.board.id));
-    Answered::json(StatusCode::OK, &List { items: seen.map(BoardView::of).collect(), next_cursor: next })
+    let (seen, more) = api.boards_seen(&who, after, limit, archived).await?;
+    let next = seen.last().filter(|_| more).map(|row| cursor(&row.board.id.to_string()));
+    Answered::json(StatusCode::OK, &List { items: seen.iter().map(BoardView::of).collect(), next_cursor: next })
 }
 
 /// Makes a board with the usual columns.
@@ -181,7 +180,13 @@ async fn create(
         repository_url: body.repository_url,
         default_branch: body.default_branch,
     };
-    once(&api, &who, claim, Kept::InStore, |by| made(engine, by, new)).await
+    let (shared, maker) = (Arc::clone(&api), who.clone());
+    let make = move |by| async move {
+        let answered = made(engine, by, new).await?;
+        shared.joined(&maker).await?;
+        Ok(answered)
+    };
+    once(&api, &who, claim, Kept::InStore, make).await
 }
 
 async fn made(engine: Engine, by: By, new: NewBoard) -> Result<Answered, Problem> {

@@ -6,12 +6,15 @@ mod columns;
 pub mod docs;
 mod events;
 mod health;
+mod members;
 mod metrics;
 mod reach;
 pub mod search;
 mod streams;
 mod tasks;
+mod tokens;
 pub mod transfer;
+mod users;
 pub mod web;
 
 use std::sync::Arc;
@@ -32,6 +35,9 @@ pub fn described() -> OpenApiRouter<Arc<Api>> {
         .merge(streams::routes())
         .merge(transfer::routes())
         .merge(auth::routes())
+        .merge(users::routes())
+        .merge(tokens::routes())
+        .merge(members::routes())
         .merge(docs::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .nest("/api/v1", v1)

@@ -6,6 +6,7 @@ use kanvoy_store::{BoardRow, TaskRow};
 
 use crate::app::Api;
 use crate::auth::Principal;
+use crate::params::MOST;
 use crate::problem::Problem;
 
 impl Api {
@@ -52,6 +53,39 @@ impl Api {
                 Ok(task)
             }
         }
+    }
+
+    /// A page of the boards that they see, and whether there are more. Those that they do not see leave no trace in it: not
+    /// in its length, and not in its cursor.
+    pub(crate) async fn boards_seen(
+        &self,
+        who: &Principal,
+        mut after: Option<BoardId>,
+        limit: u32,
+        archived: bool,
+    ) -> Result<(Vec<BoardRow>, bool), Problem> {
+        let wanted = limit as usize;
+        let mut seen = Vec::new();
+        loop {
+            // One more than is given tells whether there is another page.
+            let page = self.store.boards(after, MOST.max(limit + 1), archived).await?;
+            after = page.items.last().map(|row| row.board.id);
+            let more = page.next.is_some();
+            seen.extend(page.items.into_iter().filter(|row| self.may_see(who, row.board.id)));
+            if seen.len() > wanted || !more {
+                let more = seen.len() > wanted;
+                seen.truncate(wanted);
+                return Ok((seen, more));
+            }
+        }
+    }
+
+    /// They have become a member of a board that they made.
+    pub(crate) async fn joined(&self, who: &Principal) -> Result<(), Problem> {
+        if let Some(person) = &who.live {
+            self.people.refresh(&*self.store, person.id).await?;
+        }
+        Ok(())
     }
 
     async fn task_by_number(&self, id: &str) -> Result<Option<TaskRow>, Problem> {

@@ -95,6 +95,13 @@ async fn search(State(api): State<Arc<Api>>, who: Principal, params: Params) -> 
         let row = api.board_row(&who, board).await;
         query.board = Some(row.map_err(|problem| problem.about("board"))?.board.id);
     }
+    if query.board.is_none() {
+        query.within = who.boards();
+    }
+    // Nobody looks through no boards at all.
+    if query.within.as_ref().is_some_and(Vec::is_empty) {
+        return Answered::json(StatusCode::OK, &List::<TaskView<'_>> { items: Vec::new(), next_cursor: None });
+    }
     tasks_page(&api, &query).await
 }
 
@@ -128,7 +135,6 @@ pub(super) fn query(params: &Params) -> Result<TaskQuery, Problem> {
     }
     Ok(TaskQuery {
         board: None,
-        // Everybody sees every board until there are members.
         within: None,
         states: params.many("state")?,
         priorities: params.many("priority")?,

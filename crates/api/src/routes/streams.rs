@@ -115,7 +115,7 @@ async fn one(
     let wanted = wanted?;
     let ready = Ready { at: api.clock.now(), board: Some(board), task, head: Some(head), cursor: None };
     let source = Source::One(LogReader::new(Arc::clone(&api.store), watch, log, task, kinds, at));
-    Ok(live::begin(api, wanted, Stream { source, who, ready: ready.text() }))
+    Ok(live::begin(api, wanted, Stream { source, who, board: Some(board), ready: ready.text() }))
 }
 
 /// Streams everything that the caller may see: every board's log and the system's.
@@ -150,7 +150,7 @@ async fn of_everything(
     let every = api.feed.watch_every_log();
     let heads = api.store.heads().await?.into_iter();
     let heads: BTreeMap<Log, Seq> =
-        heads.filter(|(log, _)| log.board().is_none_or(|board| api.may_see(&who, board))).collect();
+        heads.filter(|(log, _)| log.board().map_or(who.sees_system(), |board| api.may_see(&who, board))).collect();
     let at = match live::after(&headers, params.text("after")) {
         None => heads.clone(),
         Some((name, text)) => from_cursor(&api, &who, name, text, &heads).await?,
@@ -159,7 +159,7 @@ async fn of_everything(
     let cursor = Some(live::cursor_text(&heads));
     let ready = Ready { at: api.clock.now(), board: None, task: None, head: None, cursor };
     let source = Source::Every(EveryReader::new(Arc::clone(&api), who.clone(), every, kinds, at, &heads));
-    Ok(live::begin(&api, wanted, Stream { source, who, ready: ready.text() }))
+    Ok(live::begin(&api, wanted, Stream { source, who, board: None, ready: ready.text() }))
 }
 
 /// Where each log is to begin. A log that is gone since the cursor was given out is passed over: it ended with its board.

@@ -130,6 +130,7 @@ async fn taken(
     }
     let claim = key.map(|key| print.claim(who, key, now));
     let row = import.finish(claim.clone()).await?.board;
+    api.joined(who).await?;
     let view = BoardView::new(&row.board, row.head_seq, Write::made(row.head_seq));
     let answered = Answered::json(StatusCode::CREATED, &view)?;
     if let Some(claim) = &claim {

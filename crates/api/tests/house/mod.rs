@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use kanvoy_api::{Api, HealthCheck, Parts};
+use kanvoy_api::{Access, Api, HealthCheck, Parts};
 use kanvoy_domain::session::LOCAL_PERSON;
 use kanvoy_engine::{BoardCache, By, Clock, Engine, Feed, SystemClock, Told};
 use kanvoy_store::Store;
@@ -43,7 +43,9 @@ pub struct How {
     pub public_url: Option<String>,
     pub allowed_hosts: Vec<String>,
     pub checks: Vec<Arc<dyn HealthCheck>>,
+    pub access: Access,
     pub dir: Option<TempDir>,
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl House {
@@ -58,7 +60,7 @@ impl House {
         let told = Arc::new(Told { boards: Arc::clone(&boards), feed: Arc::clone(&feed) });
         let store = SqliteStore::open(&dir.path().join("kanvoy.db"), told).await.expect("the store opens");
         let store: Arc<dyn Store> = Arc::new(store);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = how.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let engine = Engine::new(Arc::clone(&store), boards, Arc::clone(&clock));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -76,6 +78,7 @@ impl House {
             shutdown: shutdown.clone(),
             ready: Arc::clone(&ready),
             checks: how.checks,
+            access: how.access,
         });
         let serving = kanvoy_api::serve(listener, Arc::clone(&api), kanvoy_api::router(Arc::clone(&api)));
         #[expect(clippy::disallowed_methods, reason = "the test waits for it itself")]
