@@ -106,14 +106,15 @@ pub enum Command {
 }
 
 const SERVE_NOTES: &str = "\
+KANVOY_ADMIN_PASSWORD_FILE names a file with the password that the user `admin` gets when there is none yet.
 Every flag is also a key in kanvoy.toml, with _ for -; kanvoy config show says what holds and why.
 SIGTERM or Ctrl-C ends it in order, within seconds and with exit code 0; a second one at once.";
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = SERVE_NOTES)]
 pub struct ServeArgs {
-    /// Where to listen; beyond loopback only with a login, and logins come in a later version [env: KANVOY_LISTEN]
-    /// [default: 127.0.0.1:8080]
+    /// Where to listen; beyond loopback only when somebody can log in: see KANVOY_ADMIN_PASSWORD_FILE below [env:
+    /// KANVOY_LISTEN] [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<Listen>,
     /// What agents run in; agents come in a later version [env: KANVOY_RUNTIME] [default: docker]
@@ -139,6 +140,8 @@ pub struct ServeArgs {
     /// End the agents first when stopping; agents come in a later version [env: KANVOY_DRAIN]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub drain: Option<bool>,
+    #[command(flatten)]
+    pub access: crate::config::access::AccessArgs,
     /// How to write the log to stderr; auto is text on a terminal and JSON elsewhere [env: KANVOY_LOG_FORMAT]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,

@@ -1,6 +1,7 @@
 //! The one binary: the daemon and every command that talks to it. Start reading at [`cli`] (what can be typed), [`serve`]
 //! (the daemon's life) and [`commands`] (everything else).
 
+mod admission;
 mod clean;
 mod cli;
 mod commands;

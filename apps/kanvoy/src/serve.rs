@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use crate::admission;
 use crate::config::Config;
 use crate::config::serving::{Listen, LogFormat};
 use crate::data_dir::{DataDir, DirError, Listening};
@@ -31,15 +32,12 @@ const ENDS_WITHIN: Duration = Duration::from_secs(8);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub fn run(config: &Config, json: bool) -> Result<Exit, Failure> {
-    refuse_strangers(config)?;
+    admission::refuse_strangers(config)?;
     // Whatever is made from here on is nobody else's business.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     log_to_stderr(config)?;
     for name in &config.unknown_variables {
         warn!("{name} is set and means nothing to this version");
-    }
-    if config.admin_password_file {
-        warn!("KANVOY_ADMIN_PASSWORD_FILE is set; logins come in a later version, so nobody can log in with it yet");
     }
     allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -57,23 +55,6 @@ fn allow_many_files() {
     }
 }
 
-/// Beyond loopback everybody could try; and nobody could log in.
-fn refuse_strangers(config: &Config) -> Result<(), Failure> {
-    let listen = config.listen.value;
-    if listen.is_loopback() {
-        return Ok(());
-    }
-    let mut said = format!(
-        "will not listen on {listen} ({}): others could reach it there, and this version has no login yet. Listen on \
-         127.0.0.1 or [::1], and come from elsewhere through a tunnel: ssh -L 8080:127.0.0.1:8080 HOST",
-        config.listen.origin
-    );
-    if config.admin_password_file {
-        said.push_str(". KANVOY_ADMIN_PASSWORD_FILE is understood from the version on that has logins");
-    }
-    Err(Failure::usage(said).with_next("kanvoy serve --listen 127.0.0.1:8080"))
-}
-
 async fn serve(config: &Config, json: bool) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let mut dir = DataDir::take(&config.data_dir.value).map_err(cannot_start)?;
@@ -83,10 +64,12 @@ async fn serve(config: &Config, json: bool) -> Result<Exit, Failure> {
     }
     let listener = listen(config.listen.value).await?;
     let address = listener.local_addr()?;
+    let access = admission::access(config, dir.path())?;
     let database = &config.database.value;
     let rooms = Rooms::open(database).await.map_err(|error| {
         Failure::new(Exit::Failed, error.to_string()).with_next("kanvoy db check").with_next("kanvoy doctor")
     })?;
+    admission::prepare(config, &rooms).await?;
     let cleared = rooms.engine.clear_half_imported().await.map_err(broken)?;
     if cleared > 0 {
         info!("{cleared} imports that were cut off have been cleared away");
@@ -95,7 +78,7 @@ async fn serve(config: &Config, json: bool) -> Result<Exit, Failure> {
 
     let shutdown = CancellationToken::new();
     let ready = Arc::new(AtomicBool::new(true));
-    let api = rooms.doors(config, token, address, shutdown.clone(), Arc::clone(&ready));
+    let api = rooms.doors(config, access, token, address, shutdown.clone(), Arc::clone(&ready));
     let router = kanvoy_api::router(Arc::clone(&api));
     let tasks = TaskTracker::new();
     tasks.spawn(sweeping(rooms.engine.clone(), shutdown.clone()));

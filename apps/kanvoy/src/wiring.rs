@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use kanvoy_api::{Api, HealthCheck, Parts};
+use kanvoy_api::{Access, Api, HealthCheck, Parts};
 use kanvoy_engine::{BoardCache, Clock, Engine, Feed, SystemClock, Told};
 use kanvoy_store::Store;
 use kanvoy_store_sqlite::{OpenError, SqliteStore};
@@ -38,6 +38,7 @@ impl Rooms {
     pub fn doors(
         &self,
         config: &Config,
+        access: Access,
         token: String,
         listen: SocketAddr,
         shutdown: CancellationToken,
@@ -55,6 +56,7 @@ impl Rooms {
             shutdown,
             ready,
             checks: checks(config),
+            access,
         })
     }
 }

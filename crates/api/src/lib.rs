@@ -25,6 +25,6 @@ pub use auth::keys::KeyRing;
 pub use auth::limits::{Limits, Often, Pace};
 pub use auth::link::LoginLink;
 pub use auth::password;
-pub use auth::proxy::TrustedProxy;
+pub use auth::proxy::{self, TrustedProxy};
 pub use problem::{Code, Problem};
 pub use serve::serve;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::access::AccessFile;
 use crate::exit::{Exit, Failure};
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,6 +20,11 @@ pub struct File {
     pub allowed_host: Option<Hosts>,
     pub public_url: Option<String>,
     pub drain: Option<bool>,
+    pub trusted_proxy: Option<Hosts>,
+    pub proxy_secret_file: Option<PathBuf>,
+    pub proxy_secret_header: Option<String>,
+    pub proxy_user_header: Option<String>,
+    pub proxy_role: Option<String>,
     pub log_format: Option<String>,
     pub log: Option<String>,
     pub server: Option<String>,
@@ -43,6 +49,17 @@ impl Hosts {
 }
 
 impl File {
+    /// What it says of how people come in.
+    pub fn access(&mut self) -> AccessFile {
+        AccessFile {
+            trusted_proxy: self.trusted_proxy.take(),
+            proxy_secret_file: self.proxy_secret_file.take(),
+            proxy_secret_header: self.proxy_secret_header.take(),
+            proxy_user_header: self.proxy_user_header.take(),
+            proxy_role: self.proxy_role.take(),
+        }
+    }
+
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::new(Exit::BadRequest, format!("{} cannot be read: {error}", path.display())))?;

@@ -1,6 +1,7 @@
 //! Puts every setting together: a flag before a variable before `kanvoy.toml` before the default. The only place that reads
 //! the environment.
 
+pub mod access;
 mod file;
 pub mod serving;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use access::AccessConfig;
 use file::File;
 use kanvoy_client::Url;
 use serving::{DatabaseUrl, DockerHost, HostName, Listen, LogFormat, Runtime, WebUrl};
@@ -61,8 +63,9 @@ pub struct Config {
     pub token_file: Setting<PathBuf>,
     pub board: Setting<Option<String>>,
     pub token: Option<Token>,
-    /// A password is waiting for the login that a later version has.
-    pub admin_password_file: bool,
+    /// Holds the password that the user `admin` gets when there is none yet.
+    pub admin_password_file: Option<PathBuf>,
+    pub access: AccessConfig,
     /// Set to anything: no colours.
     pub no_color: bool,
     /// Variables that begin like ours and mean nothing.
@@ -99,10 +102,15 @@ const OURS: &[&str] = &[
     "KANVOY_LISTEN",
     "KANVOY_LOG",
     "KANVOY_LOG_FORMAT",
+    "KANVOY_PROXY_ROLE",
+    "KANVOY_PROXY_SECRET_FILE",
+    "KANVOY_PROXY_SECRET_HEADER",
+    "KANVOY_PROXY_USER_HEADER",
     "KANVOY_PUBLIC_URL",
     "KANVOY_RUNTIME",
     "KANVOY_TOKEN",
     "KANVOY_TOKEN_FILE",
+    "KANVOY_TRUSTED_PROXY",
     "KANVOY_URL",
 ];
 
@@ -137,7 +145,8 @@ impl Environment {
 
 impl Config {
     pub fn resolve(global: &Global, serve: &ServeArgs, environment: &Environment) -> Result<Self, Failure> {
-        let (file, path) = find_file(global, environment)?;
+        let (mut file, path) = find_file(global, environment)?;
+        let access_file = file.access();
         let layers = Layers { environment, path: path.as_deref() };
 
         let default_dir = environment.xdg("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("kanvoy"));
@@ -204,7 +213,8 @@ impl Config {
                 .map(Setting::some)
                 .or_default(|| None),
             token,
-            admin_password_file: environment.get("KANVOY_ADMIN_PASSWORD_FILE")?.is_some(),
+            admin_password_file: layers.path("KANVOY_ADMIN_PASSWORD_FILE", None, None).map(|file| file.value),
+            access: AccessConfig::resolve(&layers, &serve.access, access_file)?,
             no_color: environment.get("NO_COLOR")?.is_some()
                 || environment.get("TERM")?.is_some_and(|term| term == "dumb"),
             unknown_variables: unknown(environment),
@@ -246,6 +256,7 @@ impl Config {
             ("token_file", path(&self.token_file)),
             ("board", maybe(&self.board)),
         ];
+        shown.extend(self.access.shown());
         if self.token.is_some() {
             shown.push(("token", (Some("(hidden)".to_owned()), &Origin::Variable("KANVOY_TOKEN"))));
         }

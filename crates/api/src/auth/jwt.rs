@@ -79,8 +79,8 @@ impl KeyRing {
             return None;
         }
         let header = jsonwebtoken::decode_header(token).ok()?;
-        let critical = header.extras.inner().contains_key("crit");
-        if header.alg != Algorithm::HS256 || critical {
+        // What must be understood (`crit`) is not understood.
+        if header.alg != Algorithm::HS256 || header.crit.is_some() || header.extras.inner().contains_key("crit") {
             return None;
         }
         let key = self.named(header.kid.as_deref()?)?;

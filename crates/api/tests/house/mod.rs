@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 pub const TOKEN: &str = "the-token-of-this-test";
 
+pub const PASSWORD: &str = "correct horse";
+
 pub struct House {
     pub address: SocketAddr,
     pub api: Arc<Api>,
@@ -139,6 +141,39 @@ impl House {
         let (status, task) = self.post(&format!("/api/v1/boards/{board}/tasks"), json!({"title": title})).await;
         assert_eq!(status, 201, "{task}");
         task
+    }
+
+    /// Somebody who can log in, with the password `correct horse`; gives their id.
+    pub async fn user(&self, name: &str, role: &str) -> String {
+        let body = json!({"name": name, "role": role, "password": PASSWORD});
+        let (status, user) = self.post("/api/v1/users", body).await;
+        assert_eq!(status, 201, "{user}");
+        text(&user, "id")
+    }
+
+    /// Somebody's new login, as its answer gives it.
+    pub async fn login(&self, name: &str) -> Value {
+        let request = self.bare(Method::POST, "/api/v1/auth/login").json(&json!({"name": name, "password": PASSWORD}));
+        let (status, tokens) = told(request).await;
+        assert_eq!(status, 200, "{tokens}");
+        tokens
+    }
+
+    /// As somebody else than the owner of the machine.
+    pub fn as_(&self, token: &str, method: Method, path: &str) -> RequestBuilder {
+        self.bare(method, path).bearer_auth(token)
+    }
+
+    pub async fn get_as(&self, token: &str, path: &str) -> (StatusCode, Value) {
+        told(self.as_(token, Method::GET, path)).await
+    }
+
+    pub async fn post_as(&self, token: &str, path: &str, body: Value) -> (StatusCode, Value) {
+        told(self.as_(token, Method::POST, path).json(&body)).await
+    }
+
+    pub async fn socket_as(&self, token: &str, path: &str) -> Result<Socket, u16> {
+        self.socket_with(path, &[("authorization", &format!("Bearer {token}"))]).await
     }
 
     pub fn by(&self) -> By {
