@@ -1,5 +1,7 @@
 //! What can be typed: the whole tree of commands with its help. Nothing here does anything.
 
+mod people;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kanvoy_domain::{Priority, State};
+pub use people::{AuthCommand, MemberCommand, TokenCommand, UserCommand};
 
 use crate::config::serving::{DatabaseUrl, DockerHost, HostName, Listen, LogFormat, Runtime, WebUrl};
 
@@ -86,9 +89,15 @@ pub enum Command {
     Export(ExportArgs),
     /// Make a board from an exported file
     Import(ImportArgs),
-    /// Who you are to the daemon, and links for a browser
+    /// Log in and out, who you are to the daemon, and links for a browser
     #[command(subcommand)]
     Auth(AuthCommand),
+    /// People: let them in, change them, keep them out
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Your personal tokens, for programs
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// The database itself: copy it, check it
     #[command(subcommand)]
     Db(DbCommand),
@@ -177,6 +186,9 @@ pub enum BoardCommand {
     Show { board: Option<String> },
     /// Change what is said of a board
     Update(BoardUpdateArgs),
+    /// Who belongs to a board
+    #[command(subcommand)]
+    Member(MemberCommand),
     /// Put a board away; it can be read but not changed
     Archive { board: Option<String> },
     /// Take a board out again
@@ -556,14 +568,6 @@ pub struct ImportArgs {
     /// Another name than the exported board had
     #[arg(long)]
     pub name: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum AuthCommand {
-    /// Make a link that lets a browser in, once
-    Link,
-    /// Who the daemon takes you for
-    Me,
 }
 
 #[derive(Debug, Subcommand)]

@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         return serve::run(&config, json);
     }
     let screen = Screen::of_process(json, config.no_color);
-    let context = Context { config, screen };
+    let context = Context::new(config, screen);
     // A command asks one thing after another: one thread is enough, and starts sooner.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(client_command(&context, cli.command));
@@ -59,6 +59,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
 }
 
 async fn client_command(context: &Context, command: Command) -> Result<Exit, Failure> {
+    if !matches!(command, Command::Auth(cli::AuthCommand::Login { .. }) | Command::Config(_)) {
+        commands::login::refresh(context).await?;
+    }
     match command {
         Command::Status => commands::status::run(context).await,
         Command::Board(command) => commands::board::run(context, command).await,
@@ -70,6 +73,8 @@ async fn client_command(context: &Context, command: Command) -> Result<Exit, Fai
         Command::Export(args) => commands::transfer::export(context, args).await,
         Command::Import(args) => commands::transfer::import(context, args).await,
         Command::Auth(command) => commands::auth::run(context, command).await,
+        Command::User(command) => commands::user::run(context, command).await,
+        Command::Token(command) => commands::token::run(context, command).await,
         Command::Db(command) => commands::db::run(context, command).await,
         Command::Config(ConfigCommand::Show) => commands::config::show(context),
         Command::Doctor => doctor::run(context).await,

@@ -126,6 +126,15 @@ impl Client {
         self.ask(Method::DELETE, path, query, None).await
     }
 
+    /// Where the answer is only that it is done.
+    pub(crate) async fn post_for_nothing(&self, path: &[&str], body: &impl Serialize) -> Result<(), ClientError> {
+        self.asked(Method::POST, path, &[], Some(text_of(body)?)).await.map(drop)
+    }
+
+    pub(crate) async fn delete_for_nothing(&self, path: &[&str]) -> Result<(), ClientError> {
+        self.asked(Method::DELETE, path, &[], None).await.map(drop)
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -133,6 +142,16 @@ impl Client {
         query: &[(&str, String)],
         body: Option<String>,
     ) -> Result<T, ClientError> {
+        read(&self.asked(method, path, query, body).await?)
+    }
+
+    async fn asked(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<String>,
+    ) -> Result<Vec<u8>, ClientError> {
         let url = self.api(path, query);
         // One key for all tries: whichever of them arrives first is the one that counts.
         let key = (method == Method::POST).then(idempotency_key).transpose()?;
@@ -148,7 +167,7 @@ impl Client {
             }
             let (error, wait) = match self.send(request).await {
                 Ok(response) => match self.whole(response).await {
-                    Ok(text) => return read(&text),
+                    Ok(text) => return Ok(text),
                     Err(error) if is_repeatable(&method) => (error, None),
                     Err(error) => return Err(error),
                 },

@@ -8,6 +8,7 @@ mod client;
 mod error;
 mod events;
 mod local;
+mod people;
 mod shapes;
 mod tasks;
 mod transfer;
@@ -15,6 +16,7 @@ mod transfer;
 pub use client::{Client, ClientOptions, Health, is_loopback};
 pub use error::{ClientError, FieldProblem, Problem};
 pub use events::{Cursor, Events, Follow, Heard};
+pub use people::{Login, Member, NewToken, Tokens, User, UserEdit};
 pub use reqwest::Url;
 pub use shapes::{
     Board, BoardEdit, Column, ColumnEdit, Event, EventPage, Link, Me, Move, NewBoard, NewTask, Page, Task, TaskEdit,

@@ -1,8 +1,9 @@
 //! `kanvoy auth …`
 
+use kanvoy_client::{Client, ClientOptions};
 use serde_json::Value;
 
-use super::{Context, local_time};
+use super::{Context, local_time, login};
 use crate::clean;
 use crate::cli::AuthCommand;
 use crate::exit::{Exit, Failure};
@@ -11,6 +12,36 @@ pub async fn run(context: &Context, command: AuthCommand) -> Result<Exit, Failur
     let client = context.client()?;
     let screen = context.screen;
     match command {
+        AuthCommand::Login { name } => {
+            let (url, _) = context.address();
+            let password = login::password(&format!("Password of {name}"))?;
+            let nobody = Client::new(ClientOptions { url: url.clone(), token: None, patience: super::PATIENCE })?;
+            login::keep(&context.config, &url, &nobody.log_in(&name, &password).await?)?;
+            let me = context.client()?.me().await?;
+            if screen.json {
+                screen.document(&me)?;
+            } else {
+                screen.line(format!("Logged in as {}.", clean::line(&name)))?;
+            }
+        }
+        AuthCommand::Logout => {
+            let (url, _) = context.address();
+            if login::kept_for(&context.config, &url).is_none() {
+                return Err(Failure::new(Exit::Auth, "nobody has logged in here").with_next("kanvoy auth login NAME"));
+            }
+            let ended = client.log_out().await;
+            login::forget(&context.config);
+            ended?;
+            screen.line("Logged out.")?;
+        }
+        AuthCommand::RotateKeys => {
+            let keys = client.rotate_keys().await?;
+            if screen.json {
+                screen.document(&keys)?;
+            } else {
+                screen.line("Logins are signed with a new key from now on; the last one is still believed.")?;
+            }
+        }
         AuthCommand::Link => {
             let link = client.browser_link().await?;
             if screen.json {

@@ -47,6 +47,7 @@ pub async fn run(context: &Context, command: BoardCommand) -> Result<Exit, Failu
             let board = client.update_board(&board.id.to_string(), &edit).await?;
             said(screen, &board, "changed")?;
         }
+        BoardCommand::Member(command) => super::member::run(context, command).await?,
         BoardCommand::Archive { board } => archive(context, board.as_deref(), true).await?,
         BoardCommand::Unarchive { board } => archive(context, board.as_deref(), false).await?,
         BoardCommand::Delete { board, how } => {

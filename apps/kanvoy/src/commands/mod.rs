@@ -6,10 +6,14 @@ pub mod column;
 pub mod config;
 pub mod db;
 pub mod events;
+pub mod login;
+pub mod member;
 pub mod search;
 pub mod status;
 pub mod task;
+pub mod token;
 pub mod transfer;
+pub mod user;
 pub mod wait;
 pub mod watch;
 
@@ -34,6 +38,10 @@ pub struct Context {
 }
 
 impl Context {
+    pub const fn new(config: Config, screen: Screen) -> Self {
+        Self { config, screen }
+    }
+
     /// A client of the daemon that is meant.
     pub fn client(&self) -> Result<Client, Failure> {
         self.client_with(PATIENCE)
@@ -60,6 +68,9 @@ impl Context {
         }
         let path = &self.config.token_file.value;
         let chosen = self.config.token_file.origin != Origin::Default;
+        if !chosen && let Some(login) = login::kept_for(&self.config, url) {
+            return Ok(Some(login.access_token));
+        }
         // The key of this machine's board is nobody else's business.
         if !chosen && !ours && !is_loopback(url) {
             return Err(Failure::new(
