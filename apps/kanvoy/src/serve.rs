@@ -1,6 +1,7 @@
 //! `kanvoy serve`: takes the data directory, opens everything, listens, and ends in order when it is told to.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -84,7 +85,7 @@ async fn serve(config: &Config, json: bool) -> Result<Exit, Failure> {
     tasks.spawn(sweeping(rooms.engine.clone(), shutdown.clone()));
     let mut serving = tasks.spawn(kanvoy_api::serve(listener, Arc::clone(&api), router));
 
-    let url = format!("http://{address}");
+    let url = format!("http://{}", reachable(address));
     let listening = Listening { url: url.clone(), pid: std::process::id(), version: VERSION.to_owned() };
     let announced = dir.announce(&listening).map_err(cannot_start)?;
     info!("kanvoy {VERSION} listens on {url}, data in {}", dir.path().display());
@@ -119,6 +120,16 @@ async fn serve(config: &Config, json: bool) -> Result<Exit, Failure> {
     }
     info!("stopped");
     Ok(ended)
+}
+
+/// Nobody can go to `0.0.0.0`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 async fn listen(address: Listen) -> Result<TcpListener, Failure> {

@@ -73,5 +73,8 @@ pub async fn run(context: &Context, command: AuthCommand) -> Result<Exit, Failur
 }
 
 fn shown(value: &Value) -> Option<String> {
+    if let Some(words) = value.as_array() {
+        return Some(words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
+    }
     (!value.is_null()).then(|| value.to_string())
 }

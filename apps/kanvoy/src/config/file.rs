@@ -20,6 +20,7 @@ pub struct File {
     pub allowed_host: Option<Hosts>,
     pub public_url: Option<String>,
     pub drain: Option<bool>,
+    pub admin_password_file: Option<PathBuf>,
     pub trusted_proxy: Option<Hosts>,
     pub proxy_secret_file: Option<PathBuf>,
     pub proxy_secret_header: Option<String>,

@@ -213,7 +213,9 @@ impl Config {
                 .map(Setting::some)
                 .or_default(|| None),
             token,
-            admin_password_file: layers.path("KANVOY_ADMIN_PASSWORD_FILE", None, None).map(|file| file.value),
+            admin_password_file: layers
+                .path("KANVOY_ADMIN_PASSWORD_FILE", None, file.admin_password_file)
+                .map(|file| file.value),
             access: AccessConfig::resolve(&layers, &serve.access, access_file)?,
             no_color: environment.get("NO_COLOR")?.is_some()
                 || environment.get("TERM")?.is_some_and(|term| term == "dumb"),
