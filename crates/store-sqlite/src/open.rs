@@ -230,6 +230,7 @@ fn forget_old_backups(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use kanvoy_store::{Change, Claim, Commit, Store};
+    use sqlx::Connection;
 
     use super::*;
 
@@ -297,6 +298,24 @@ mod tests {
         assert!(refused.contains("could not be upgraded"), "{refused}");
         assert_eq!(version_of(&path).await, 4);
         open(&path, 4).await.expect("opens as it was").close().await;
+    }
+
+    #[tokio::test]
+    async fn logins_of_before_there_were_people_stay() {
+        use kanvoy_domain::session::{Scope, SessionKind};
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        open(&path, 1).await.expect("is made").close().await;
+        let mut connection = writer(&path).connect().await.expect("opens");
+        let login = "INSERT INTO session VALUES (randomblob(32), 'local', 1, 2), (zeroblob(32), 'local', 1, 3)";
+        sqlx::raw_sql(login).execute(&mut connection).await.expect("is kept");
+        connection.close().await.expect("closes");
+        let store = SqliteStore::open(&path, Arc::new(())).await.expect("is upgraded");
+        let kept = store.session([0; 32]).await.expect("reads").expect("is there");
+        let said = (kept.kind, kept.person.as_str(), kept.scope, kept.expires_at.millis());
+        assert_eq!(said, (SessionKind::Login, "local", Scope::Admin, 3));
+        assert_eq!(store.sessions_of("local").await.expect("reads").len(), 2);
+        store.close().await;
     }
 
     #[tokio::test]

@@ -50,6 +50,15 @@ impl Hosts {
 }
 
 impl File {
+    /// Whether it says anything that must come from somebody who is trusted.
+    pub const fn opens_doors(&self) -> bool {
+        self.server.is_some()
+            || self.token_file.is_some()
+            || self.admin_password_file.is_some()
+            || self.trusted_proxy.is_some()
+            || self.proxy_secret_file.is_some()
+    }
+
     /// What it says of how people come in.
     pub fn access(&mut self) -> AccessFile {
         AccessFile {

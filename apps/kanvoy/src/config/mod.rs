@@ -299,10 +299,10 @@ fn find_file(global: &Global, environment: &Environment) -> Result<(File, Option
     };
     let file = File::read(&path)?;
     // A checkout of somebody else's repository brings its own kanvoy.toml: it must not send the token elsewhere.
-    if path == here && beside_the_data.as_ref() != Some(&here) && (file.server.is_some() || file.token_file.is_some()) {
+    if path == here && beside_the_data.as_ref() != Some(&here) && file.opens_doors() {
         return Err(wrong(format!(
-            "{}: server and token_file are not taken from the working directory, since whoever wrote that file could be \
-             sent your token; say --config {} if you mean it, or put them into $XDG_CONFIG_HOME/kanvoy/kanvoy.toml",
+            "{}: server, token_file, admin_password_file and trusted_proxy are not taken from the working directory, since \
+             whoever wrote that file could be sent your token, or come in; say --config {} if you mean it, or put them into $XDG_CONFIG_HOME/kanvoy/kanvoy.toml",
             path.display(),
             path.display()
         )));

@@ -96,6 +96,7 @@ impl Follower {
                 tracing::warn!("a stream ended because the store failed: {error}");
                 None
             }
+            Err(_) if self.who.session.as_ref().is_some_and(|it| it.expires_at() <= self.api.clock.now()) => None,
             Err(_) if self.source.still_there().await => Some(Bytes::from_static(b":\n\n")),
             Err(_) => None,
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kanvoy_domain::session::SessionKind;
+use kanvoy_domain::session::{Scope, SessionKind};
 use kanvoy_domain::{SessionId, Timestamp, people};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -97,16 +98,30 @@ struct KeyView {
     request_body = Login,
     responses((status = 200, body = Tokens), (status = 401, body = Problem, description = "No login has this name and password.")),
 )]
-async fn with_password(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+async fn with_password(State(api): State<Arc<Api>>, mut request: Request) -> Result<Response, Problem> {
+    let headers = request.headers().clone();
+    request.headers_mut().remove(idempotency::HEADER);
     let from = proxy::peer(request.extensions());
     let Json(body) = Json::<Login>::from_request(request, &api).await?;
     if body.password.len() > people::MAX_PASSWORD {
         return Err(Problem::body("/password", "is longer than any password here"));
     }
     let person = api.by_password(&body.name, body.password, from).await?;
-    let (tokens, cookie) = api.begin_login(&person).await?;
-    let mut response = Answered::json(StatusCode::OK, &tokens)?.into_response();
-    response.headers_mut().insert(header::SET_COOKIE, api.cookie(&cookie));
+    let who = Principal::user(&person, Scope::Admin, None);
+    // Whose it is, and that the password is right, is known by now; it is no part of what is remembered.
+    let claim = idempotency::claim(&headers, &who, "/auth/login", &[], api.clock.now())?;
+    let (shared, set) = (Arc::clone(&api), Arc::new(Mutex::new(None)));
+    let to_set = Arc::clone(&set);
+    let answered = once(&api, &who, claim, Kept::InMemory, move |_| async move {
+        let (tokens, cookie) = shared.begin_login(&person).await?;
+        *to_set.lock() = Some(shared.cookie(&cookie));
+        Answered::json(StatusCode::OK, &tokens)
+    });
+    let mut response = answered.await?;
+    let cookie = set.lock().take();
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
     Ok(response)
 }
 
