@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run setup build release test check fmt lint bench audit gen docs clean
+.PHONY: help run setup web build release test check fmt lint bench audit gen docs clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -11,12 +11,14 @@ help:
 	  /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 ##@ Use it
-run: setup ## build it, serve a demo board (data in .kanvoy) and print the link to open
+run: setup web ## build it, serve a demo board (data in .kanvoy) and print the link to open
 	@docker/scripts/run
-build: ## a debug build of the one binary: target/debug/kanvoy
+web: ## build the web board, which the binary takes in (needs Node 20.19)
+	@.ci/web
+build: web ## a debug build of the one binary: target/debug/kanvoy
 	cargo build --locked -p kanvoy
-release: ## an optimised build: target/release/kanvoy
-	cargo build --locked --release -p kanvoy
+release: web ## an optimised build: target/release/kanvoy
+	KANVOY_REQUIRE_WEB=1 cargo build --locked --release -p kanvoy
 
 ##@ Work on it
 setup: ## install what is missing to build and test (quick when nothing is)

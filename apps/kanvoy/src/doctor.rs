@@ -176,7 +176,7 @@ async fn database(context: &Context) -> Finding {
 }
 
 async fn daemon(context: &Context) -> Vec<Finding> {
-    let url = context.address().0;
+    let url = context.address();
     let url = url.as_str().trim_end_matches('/').to_owned();
     let client = match context.client_with(Duration::ZERO) {
         Ok(client) => client,

@@ -258,6 +258,47 @@ fn access() {
     story.ends("access", room);
 }
 
+/// Whoever wrote the folder that a command is typed in gets no token, however the folder leads to its server.
+#[test]
+fn a_foreign_folder_gets_no_token() {
+    use std::io::Read;
+    let room = Room::new();
+    let elsewhere = std::net::TcpListener::bind("0.0.0.0:0").expect("binds");
+    let port = elsewhere.local_addr().expect("is bound").port();
+    elsewhere.set_nonblocking(true).expect("is set");
+    let own = room.path().join("kanvoy.toml");
+    let hidden = room.path().join(".k");
+    std::fs::create_dir(&hidden).expect("is made");
+    // An address that reaches this listener and is not loopback.
+    let foreign = format!("http://0.0.0.0:{port}");
+    let json = format!(r#"{{"url":"{foreign}","pid":1,"version":"0"}}"#);
+    let list = |data: Option<&str>| -> Ran {
+        let mut command = room.command();
+        command.args(["board", "list"]).env_remove("KANVOY_DATA_DIR").env("KANVOY_TOKEN", "s3cret-of-the-user");
+        if let Some(data) = data {
+            command.args(["--data-dir", data]);
+        }
+        command.output().expect("is started").into()
+    };
+    std::fs::write(hidden.join("server.json"), &json).expect("is written");
+    std::fs::write(&own, "data_dir = '.k'\n").expect("is written");
+    let refused = list(None);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("data_dir"), "{}", refused.stderr);
+    // Also where the folder is the user's choice: what lies in it leads to this machine only.
+    std::fs::write(&own, "listen = '127.0.0.1:9'\n").expect("is written");
+    assert_ne!(list(Some(".k")).code, 0);
+    std::fs::remove_file(hidden.join("server.json")).expect("is there");
+    std::fs::write(&own, "listen = '192.0.2.1:9'\n").expect("is written");
+    let own_url = list(None);
+    assert!(!own_url.stderr.contains("192.0.2.1"), "{}", own_url.stderr);
+    if let Ok((mut caller, _)) = elsewhere.accept() {
+        let mut said = String::new();
+        let _ = caller.read_to_string(&mut said);
+        panic!("the foreign server was called: {said}");
+    }
+}
+
 #[test]
 fn looking_after_itself() {
     let mut daemon = Daemon::start();

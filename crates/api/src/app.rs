@@ -166,14 +166,10 @@ pub fn router(api: Arc<Api>) -> Router {
     described
         .merge(routes::docs::pages())
         .merge(routes::web::pages())
-        .fallback(nothing_here)
+        .fallback(routes::web::anything_else)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&api), guard))
         .with_state(api)
-}
-
-async fn nothing_here(request: Request) -> Problem {
-    Problem::not_found("route", request.uri().path()).with_try("open /api/docs for all routes")
 }
 
 async fn wrong_method(request: Request) -> Problem {

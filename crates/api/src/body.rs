@@ -24,8 +24,8 @@ use crate::problem::{Code, Problem};
 pub const MOST_BYTES: usize = 1 << 20;
 
 /// How much, and for how long, of a refused body is read so that the sender gets to see the refusal.
-const DRAINED_BYTES: usize = 256 << 20;
-const DRAINED_FOR: Duration = Duration::from_secs(10);
+const DRAINED_BYTES: usize = 1 << 30;
+const DRAINED_FOR: Duration = Duration::from_secs(30);
 
 /// The whole of a body must come within this time.
 const READ_WITHIN: Duration = Duration::from_secs(30);
@@ -140,7 +140,7 @@ pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let Object(parsed) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().clone();
-        refused(&path, error.inner())
+        refused(&path, error.inner(), bytes)
     })?;
     reader.end().map_err(|error| refused_syntax(&error))?;
     Ok(parsed)
@@ -152,13 +152,18 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-fn refused(path: &Path, error: &serde_json::Error) -> Problem {
-    if !error.is_data() {
+fn refused(path: &Path, error: &serde_json::Error, bytes: &[u8]) -> Problem {
+    // What is no text where one of some names is expected counts as bad syntax to the reader, though it is sound JSON.
+    if !error.is_data() && !is_sound(bytes) {
         return refused_syntax(error);
     }
     let said = error.to_string();
     // The place in the text helps nobody once the pointer is known.
     let detail = said.rsplit_once(" at line ").map_or(said.as_str(), |(detail, _)| detail);
+    let detail = match detail {
+        "expected value" | "key must be a string" => "must be a text, one of those that the API's description names",
+        other => other,
+    };
     let mut pointer = String::new();
     for segment in path {
         match segment {
@@ -179,6 +184,10 @@ fn refused(path: &Path, error: &serde_json::Error) -> Problem {
         }
     }
     Problem::body(shortened(&pointer), shortened(detail))
+}
+
+fn is_sound(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok() && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
 fn push(pointer: &mut String, key: &str) {

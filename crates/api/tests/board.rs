@@ -3,6 +3,8 @@
 mod house;
 
 use house::{House, text, told};
+use kanvoy_domain::{Actor, BoardId, EventKind, Log, NewEvent, Timestamp};
+use kanvoy_store::Commit;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -277,4 +279,27 @@ async fn a_board_goes_out_as_a_file_and_comes_in_again() {
     assert_eq!(house.get("/api/v1/tasks/BACK-30").await.1["title"], "task 30");
     let (status, refused) = told(house.ask(Method::POST, "/api/v1/boards/import").json(&json!({}))).await;
     assert_eq!((status, &refused["code"]), (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("unsupported_media_type")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_large_events_is_read_to_its_end() {
+    let house = House::new().await;
+    let board: BoardId = house.board("BIG").await.parse().expect("is an id");
+    let large = |n: u64| {
+        let data = json!({"n": n, "text": "x".repeat(1_500_000)});
+        NewEvent::new(Log::Board(board), EventKind::BoardUpdated, Timestamp::from_millis(1), Actor::engine(), &data)
+    };
+    house.store.commit(Commit::new(vec![], (0..4).map(large).collect())).await.expect("is kept");
+    let (mut seqs, mut pages, mut cursor) = (Vec::new(), 0, String::from("0"));
+    loop {
+        let (status, page) = house.get(&format!("/api/v1/boards/{board}/events?cursor={cursor}")).await;
+        assert_eq!(status, StatusCode::OK);
+        seqs.extend(page["items"].as_array().expect("a list").iter().filter_map(|event| event["seq"].as_u64()));
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!((seqs, pages), (vec![1, 2, 3, 4, 5], 2), "an answer ends before it is too large, the log does not");
 }

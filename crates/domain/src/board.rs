@@ -47,7 +47,7 @@ pub struct Settings {
     pub verify: bool,
     /// The agent type that plans; without one nothing goes to PLANNING.
     pub planner: Option<AgentTypeName>,
-    /// The agent type that a new card is offered with.
+    /// The agent type that a page proposes for a new card; a card is given only what its maker says.
     pub default_agent_type: Option<AgentTypeName>,
     pub retention: Retention,
 }
@@ -230,7 +230,29 @@ impl Board {
         Ok(self.changed_into(board, now).0)
     }
 
-    fn every_state_has_a_column(&self) -> Result<(), LayoutError> {
+    /// The board as a file has it, held to the rules of every change that is made here.
+    pub fn checked(mut self) -> Result<Self, LayoutError> {
+        self.name = text::line("name", &self.name, text::MAX_NAME)?;
+        self.description = text::prose("description", &self.description, text::MAX_DESCRIPTION)?;
+        self.settings.check()?;
+        if self.columns.len() > MAX_COLUMNS {
+            return Err(Invalid::new("columns", format!("a board has at most {MAX_COLUMNS}")).into());
+        }
+        let mut ids = Vec::with_capacity(self.columns.len());
+        for column in &mut self.columns {
+            if ids.contains(&column.id) {
+                return Err(Invalid::new("columns", format!("two have the id {}", column.id)).into());
+            }
+            ids.push(column.id);
+            column.name = text::line("columns", &column.name, text::MAX_NAME)?;
+            column.states = states(std::mem::take(&mut column.states))?;
+            column.wip_limit = wip_limit(column.wip_limit)?;
+        }
+        self.every_state_has_a_column()?;
+        Ok(self)
+    }
+
+    pub fn every_state_has_a_column(&self) -> Result<(), LayoutError> {
         let homeless: Vec<State> = State::ALL.into_iter().filter(|state| self.home(*state).is_none()).collect();
         if homeless.is_empty() { Ok(()) } else { Err(LayoutError::Homeless(homeless)) }
     }
@@ -262,7 +284,7 @@ impl Column {
 }
 
 impl Settings {
-    fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), Invalid> {
         let Retention { max_events, max_age_days } = self.retention;
         if max_events == Some(0) {
             return Err(Invalid::new(

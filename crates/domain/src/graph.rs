@@ -35,6 +35,46 @@ pub fn circle(start: TaskId, targets: &[TaskId], arrows: &[(TaskId, TaskId)]) ->
     None
 }
 
+/// Any circle among all these arrows, named as [`circle`] names it: for many that came at once, in one walk over them.
+pub fn any_circle(arrows: &[(TaskId, TaskId)]) -> Option<Vec<TaskId>> {
+    let mut out: HashMap<TaskId, usize> = HashMap::new();
+    let mut into: HashMap<TaskId, Vec<TaskId>> = HashMap::new();
+    for (from, to) in arrows {
+        *out.entry(*from).or_default() += 1;
+        out.entry(*to).or_default();
+        into.entry(*to).or_default().push(*from);
+    }
+    // What points at nothing is in no circle, nor is what then points at nothing any more.
+    let mut free: Vec<TaskId> = out.iter().filter(|(_, count)| **count == 0).map(|(at, _)| *at).collect();
+    while let Some(at) = free.pop() {
+        out.remove(&at);
+        for from in into.get(&at).into_iter().flatten() {
+            if let Some(count) = out.get_mut(from) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(*from);
+                }
+            }
+        }
+    }
+    // From each of the others an arrow leads on to another of them, so that a walk comes to a place twice.
+    let next: HashMap<TaskId, TaskId> =
+        arrows.iter().filter(|(from, to)| out.contains_key(from) && out.contains_key(to)).copied().collect();
+    let mut at = *next.keys().min()?;
+    let mut seen = HashSet::new();
+    while seen.insert(at) {
+        at = *next.get(&at)?;
+    }
+    let mut way = vec![at];
+    loop {
+        let step = *next.get(way.last()?)?;
+        way.push(step);
+        if step == at {
+            return Some(way);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -85,6 +125,26 @@ mod tests {
                 left.remove(&free);
             }
             prop_assert!(left.is_empty());
+            prop_assert_eq!(any_circle(&arrows), None);
+        }
+
+        /// What is found is a circle, and what is not found is none.
+        #[test]
+        fn any_circle_is_found(asked in prop::collection::vec((0u128..12, 0u128..12), 0..30)) {
+            let arrows: Vec<(TaskId, TaskId)> = asked.into_iter().map(|(from, to)| (task(from), task(to))).collect();
+            match any_circle(&arrows) {
+                Some(way) => {
+                    prop_assert!(way.len() > 1 && way.first() == way.last());
+                    for step in way.windows(2) {
+                        prop_assert!(arrows.contains(&(step[0], step[1])), "{:?} is no arrow", step);
+                    }
+                }
+                None => for (from, to) in &arrows {
+                    let targets: Vec<TaskId> =
+                        arrows.iter().filter(|(start, _)| start == from).map(|(_, to)| *to).collect();
+                    prop_assert_eq!(circle(*from, &targets, &arrows), None, "by way of {:?}", to);
+                },
+            }
         }
     }
 }

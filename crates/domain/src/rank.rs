@@ -38,13 +38,26 @@ impl Rank {
         Self(trimmed(format!("{ARRIVED}{digits}")))
     }
 
-    /// Below `last`, at the end of its column: now, unless the clock was set back behind it.
+    /// Below `last`, at the end of its column: now, unless `last` is of this very moment or the clock was set back behind it.
     pub fn at_end(last: Option<&Self>, now: Timestamp) -> Self {
         let arrived = Self::arrived(now);
         match last {
-            Some(last) if *last >= arrived => Self::between(Some(last), None).unwrap_or(arrived),
+            Some(last) if *last >= arrived => last.next(),
             _ => arrived,
         }
+    }
+
+    /// Counted up by one in the last place: as short as it was, so that a column can grow for ever.
+    fn next(&self) -> Self {
+        let mut digits = self.0.clone().into_bytes();
+        while let Some(last) = digits.pop() {
+            if let Some(up) = DIGITS.get(value(last) + 1) {
+                digits.push(*up);
+                return Self(digits.iter().map(|digit| *digit as char).collect());
+            }
+        }
+        // All were the highest digit: there is room only behind them, and room to count there for a long time.
+        Self(format!("{self}00000001"))
     }
 
     /// Strictly between the two, as short as possible. `None` when nothing fits: they are equal or out of order.
@@ -200,6 +213,20 @@ mod tests {
         assert!(Rank::arrived(now) < Rank::arrived(later));
         let last = Rank::at_end(Some(&Rank::arrived(later)), now);
         assert!(last > Rank::arrived(later), "a clock set back does not put the last card before others");
+    }
+
+    #[test]
+    fn a_column_grows_at_its_end_and_its_ranks_do_not() {
+        let now = Timestamp::from_millis(1_795_158_000_123);
+        for first in ["m0VbVSUft", "t", "zz", "mzzzzzzzz"] {
+            let mut last = rank(first);
+            for _ in 0..10_000 {
+                let next = Rank::at_end(Some(&last), now);
+                assert!(next > last && next.as_str().parse::<Rank>().is_ok(), "{next} after {last}");
+                last = next;
+            }
+            assert!(last.as_str().len() <= MAX_LEN, "{last}");
+        }
     }
 
     proptest! {

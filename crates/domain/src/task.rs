@@ -108,6 +108,9 @@ const fn first_rev() -> u64 {
 
 pub const MAX_BLOCKED_BY: usize = 100;
 
+/// A task that was tried more often was not tried but written down wrongly.
+pub const MAX_ATTEMPTS: u32 = 1_000_000;
+
 /// What somebody says when making a task; everything is checked by [`NewTask::checked`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewTask {
@@ -230,6 +233,22 @@ impl Task {
             task.touched(now);
         }
         Ok((task, changed))
+    }
+
+    /// The task as a file has it, held to the rules of every change that is made here.
+    pub fn checked(mut self) -> Result<Self, Invalid> {
+        self.title = text::line("title", &self.title, text::MAX_TITLE)?;
+        self.description = text::prose("description", &self.description, text::MAX_DESCRIPTION)?;
+        self.labels = text::labels(&self.labels)?;
+        self.blocked_by = blockers(self.blocked_by)?;
+        self.external_ref = external_ref(self.external_ref)?;
+        if self.attempts > MAX_ATTEMPTS {
+            return Err(Invalid::new("attempts", format!("are {}; at most {MAX_ATTEMPTS} are taken", self.attempts)));
+        }
+        if let Some(failure) = &self.failure {
+            text::line("failure", &failure.code, text::MAX_NAME)?;
+        }
+        Ok(self)
     }
 
     /// Counts a person's change.

@@ -96,7 +96,7 @@ impl Engine {
         let board = self.board(id).await?;
         match board.archived_at {
             None => Ok(board),
-            Some(_) => Err(EngineError::Archived { key: board.key.to_string() }),
+            Some(_) => Err(archived(&board)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Engine {
         let now = self.clock.now();
         let id = self.ids.board();
         let columns = [(); 6].map(|()| self.ids.column());
-        until_settled!({
+        until_settled!(self, {
             let key = match &asked_for {
                 Some(key) => key.clone(),
                 None => {
@@ -140,9 +140,12 @@ impl Engine {
         edit: BoardEdit,
         version: Option<Version>,
     ) -> Result<Written<Board>, EngineError> {
-        until_settled!({
+        until_settled!(self, {
             let row = self.store.board(id).await?.ok_or_else(|| EngineError::not_found("board", id))?;
             fresh(version, row.board.version)?;
+            if edit.archived == Some(true) {
+                self.nobody_at_work(&row.board).await?;
+            }
             let now = self.clock.now();
             let (board, changed) = row.board.edited(edit.clone(), now)?;
             if changed.is_empty() {
@@ -158,6 +161,10 @@ impl Engine {
 /// Whoever makes a board belongs to it.
 pub(crate) fn first_member(by: &By, board: BoardId, now: Timestamp) -> Option<Change> {
     by.user().map(|user| Change::NewMember(Membership { board, user, added_at: now }))
+}
+
+pub(crate) fn archived(board: &Board) -> EngineError {
+    EngineError::Archived { what: format!("board {}", board.key) }
 }
 
 pub(crate) fn key_taken(key: &BoardKey) -> EngineError {

@@ -23,8 +23,9 @@ pub enum EngineError {
     Hindered { what: String, hindrances: Vec<Hindrance> },
     #[error("the last column of a state stays: no column would hold {}", states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", "))]
     Homeless { states: Vec<State> },
-    #[error("board {key} is archived; unarchive it first")]
-    Archived { key: String },
+    /// A board, or a task.
+    #[error("{what} is archived; unarchive it first")]
+    Archived { what: String },
     /// Others wrote faster than we could decide. Nothing is wrong; ask again.
     #[error("others changed it too often meanwhile; try again")]
     Contended,

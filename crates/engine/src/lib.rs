@@ -38,13 +38,14 @@ pub struct Engine {
     boards: Arc<BoardCache>,
     clock: Arc<dyn Clock>,
     ids: Ids,
+    turns: Arc<record::Turns>,
 }
 
 impl Engine {
     /// `boards` must be the cache that the store's teller invalidates: see [`Told`].
     pub fn new(store: Arc<dyn Store>, boards: Arc<BoardCache>, clock: Arc<dyn Clock>) -> Self {
         let ids = Ids::new(Arc::clone(&clock));
-        Self { store, boards, clock, ids }
+        Self { store, boards, clock, ids, turns: Arc::default() }
     }
 }
 

@@ -7,7 +7,7 @@ use kanvoy_store::{Change, TaskRow};
 
 use crate::boards::fresh;
 use crate::record::{Unsettled, until_settled};
-use crate::tasks::task_updated;
+use crate::tasks::{not_archived, task_updated};
 use crate::{By, Engine, EngineError, Written};
 
 /// Where a card is dropped. No column means the neighbour's, or the one it lies in; no neighbour means the end.
@@ -41,10 +41,11 @@ impl Engine {
         to: MoveTo,
         version: Option<Version>,
     ) -> Result<Written<TaskRow>, EngineError> {
-        until_settled!({
+        until_settled!(self, {
             let TaskRow { task, blockers } = self.task(id).await?;
             fresh(version, task.version)?;
             let board = self.open_board(task.board_id).await?;
+            not_archived(&board, &task)?;
             let now = self.clock.now();
             let from = task.state;
             let mut moved = task.clone();
@@ -124,6 +125,10 @@ impl Engine {
             Beside::Before(_) => at,
             Beside::After(_) => at + 1,
         };
+        if index == lie.len() {
+            // The end is the end, however it was named: what arrives later comes behind it.
+            return Ok((Rank::at_end(lie.last().map(|(_, rank)| rank), now), Vec::new()));
+        }
         let ranks: Vec<Rank> = lie.iter().map(|(_, rank)| rank.clone()).collect();
         let (mine, new) = make_room(&ranks, index);
         let mut bystanders = Vec::with_capacity(new.len());

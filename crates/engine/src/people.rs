@@ -50,7 +50,7 @@ impl Engine {
         edit: UserEdit,
         version: Option<Version>,
     ) -> Result<Written<User>, EngineError> {
-        until_settled!({
+        until_settled!(self, {
             let user = self.user(id).await?;
             fresh(version, user.version)?;
             let now = self.clock.now();
@@ -72,7 +72,7 @@ impl Engine {
         id: UserId,
         password: PasswordHash,
     ) -> Result<Written<User>, EngineError> {
-        until_settled!({
+        until_settled!(self, {
             let user = self.user(id).await?;
             let now = self.clock.now();
             let changed = user.with_password(Some(password.clone()), now);

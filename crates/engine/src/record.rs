@@ -3,6 +3,8 @@
 use kanvoy_domain::{Invalid, NewEvent, Refusal};
 use kanvoy_store::{Change, Commit, Committed, StoreError};
 
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 use crate::{By, Engine, EngineError};
 
 /// How often a verb reads and decides anew before it gives up.
@@ -23,16 +25,43 @@ impl Engine {
     }
 }
 
+/// Tries after which a verb no longer takes part in the race but has the engine to itself.
+const RACED: usize = 2;
+
+/// Verbs decide side by side, and those of different rows never meet. One that has lost twice waits until it is alone: then
+/// nothing in this process can come between what it reads and what it commits.
+#[derive(Default)]
+pub(crate) struct Turns(RwLock<()>);
+
+/// Held while a verb reads, decides and commits. A verb that holds one must not call another verb.
+pub(crate) enum Turn<'a> {
+    Beside { _others: RwLockReadGuard<'a, ()> },
+    Alone { _all: RwLockWriteGuard<'a, ()> },
+}
+
+impl Turns {
+    pub async fn take(&self, tries: usize) -> Turn<'_> {
+        if tries <= RACED {
+            Turn::Beside { _others: self.0.read().await }
+        } else {
+            Turn::Alone { _all: self.0.write().await }
+        }
+    }
+}
+
 /// Runs a block until its commit meets no conflict. Everything that it relies on must be read inside it.
 ///
 /// A macro and no function that takes a closure: of the future of a borrowing async closure the compiler cannot tell that it
 /// may cross threads, and then neither may the verb.
 macro_rules! until_settled {
-    ($decide:block) => {{
+    ($engine:expr, $decide:block) => {{
         let mut tries = 0;
         loop {
             tries += 1;
-            match $crate::record::one_try(async { $decide }).await {
+            let turn = $engine.turns.take(tries).await;
+            let tried = $crate::record::one_try(async { $decide }).await;
+            drop(turn);
+            match tried {
                 Ok(done) => break Ok(done),
                 Err($crate::record::Unsettled::Conflict) if tries < $crate::record::TRIES => {}
                 Err($crate::record::Unsettled::Conflict) => break Err($crate::EngineError::Contended),

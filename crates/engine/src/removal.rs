@@ -23,7 +23,7 @@ const HINDRANCES: u32 = 20;
 
 impl Engine {
     pub async fn delete_task(&self, by: &By, id: TaskId, how: Removal) -> Result<Written<Task>, EngineError> {
-        until_settled!({
+        until_settled!(self, {
             let now = self.clock.now();
             let (task, hidden) = match (self.store.task(id).await?, how) {
                 (Some(row), _) => (row.task, false),
@@ -40,7 +40,7 @@ impl Engine {
                 changes.push(self.not_needed(&board, &task).await?);
             }
             let log = Log::Board(board.id);
-            let data = json!({ "number": task.number, "purged": how == Removal::Purge });
+            let data = json!({ "id": task.id, "number": task.number, "purged": how == Removal::Purge });
             let kind = match how {
                 Removal::Hide => EventKind::TaskDeleted,
                 Removal::Purge => EventKind::TaskPurged,
@@ -80,9 +80,15 @@ impl Engine {
     }
 
     pub async fn delete_board(&self, by: &By, id: BoardId, how: Removal) -> Result<Written<Board>, EngineError> {
-        until_settled!({
-            let row = self.store.board(id).await?.ok_or_else(|| EngineError::not_found("board", id))?;
-            let board = row.board;
+        until_settled!(self, {
+            let board = match (self.store.board(id).await?, how) {
+                (Some(row), _) => row.board,
+                (None, Removal::Purge) => {
+                    let board = self.store.deleted_board(id).await?;
+                    board.ok_or_else(|| EngineError::not_found("board", id))?
+                }
+                (None, Removal::Hide) => return Err(EngineError::not_found("board", id).into()),
+            };
             self.nobody_at_work(&board).await?;
             let now = self.clock.now();
             let data = json!({ "id": id, "key": board.key, "name": board.name, "purged": how == Removal::Purge });
@@ -100,7 +106,7 @@ impl Engine {
         })
     }
 
-    async fn nobody_at_work(&self, board: &Board) -> Result<(), Unsettled> {
+    pub(crate) async fn nobody_at_work(&self, board: &Board) -> Result<(), Unsettled> {
         let at_work = TaskQuery {
             board: Some(board.id),
             states: State::ALL.into_iter().filter(|state| state.is_active()).collect(),

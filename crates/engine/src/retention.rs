@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use kanvoy_domain::board::Retention;
-use kanvoy_domain::{Actor, BoardId, EventKind, Log, NewEvent, Seq};
+use kanvoy_domain::{Actor, EventKind, Log, NewEvent, Seq};
 use kanvoy_store::{Answer, BoardRow, Change, Claim, UNANSWERED_FOR_HOURS};
 use serde_json::json;
 
@@ -14,15 +14,15 @@ impl Engine {
         let now = self.clock.now();
         let before = now.plus(-TimeDelta::hours(UNANSWERED_FOR_HOURS));
         self.record(&By::engine(), vec![Change::Sweep { before }], Vec::new()).await?;
-        let mut after: Option<BoardId> = None;
+        let mut after: Option<String> = None;
         loop {
-            let page = self.store.boards(after, 200, true).await?;
+            let page = self.store.boards(after.as_deref(), 200, true).await?;
             for row in &page.items {
                 self.prune(row).await?;
             }
-            match page.items.last() {
-                Some(last) if page.next.is_some() => after = Some(last.board.id),
-                _ => return Ok(()),
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
             }
         }
     }
@@ -33,8 +33,9 @@ impl Engine {
         if through < row.first_seq {
             return Ok(());
         }
-        let data = json!({ "from": row.first_seq, "to": through });
-        let pruned = NewEvent::new(log, EventKind::BoardPruned, self.clock.now(), Actor::engine(), &data);
+        let data = json!({ "id": row.board.id, "key": row.board.key, "from": row.first_seq, "to": through });
+        // In the system's log: in the board's own it would be one event more, for which the next sweep removes another.
+        let pruned = NewEvent::new(Log::System, EventKind::BoardPruned, self.clock.now(), Actor::engine(), &data);
         let prune = Change::Prune { board: row.board.id, through };
         self.record(&By::engine(), vec![prune], vec![pruned]).await?;
         tracing::info!(board.id = %row.board.id, "retention removed events {} to {through}", row.first_seq);

@@ -19,7 +19,7 @@ use crate::{By, Engine, EngineError, Written};
 impl Engine {
     pub async fn create_task(&self, by: &By, board: BoardId, new: NewTask) -> Result<Written<TaskRow>, EngineError> {
         let id = self.ids.task();
-        until_settled!({
+        until_settled!(self, {
             let board = self.open_board(board).await?;
             let now = self.clock.now();
             let state = new.first_state()?;
@@ -51,10 +51,10 @@ impl Engine {
         edit: TaskEdit,
         version: Option<Version>,
     ) -> Result<Written<TaskRow>, EngineError> {
-        until_settled!({
+        until_settled!(self, {
             let row = self.task(id).await?;
             fresh(version, row.task.version)?;
-            let board = self.board(row.task.board_id).await?;
+            let board = self.open_board(row.task.board_id).await?;
             let now = self.clock.now();
             if edit.archived == Some(true) {
                 not_active(&board, &row.task)?;
@@ -88,10 +88,11 @@ impl Engine {
         reason: Option<String>,
         version: Option<Version>,
     ) -> Result<Written<TaskRow>, EngineError> {
-        until_settled!({
+        until_settled!(self, {
             let row = self.task(id).await?;
             fresh(version, row.task.version)?;
             let board = self.open_board(row.task.board_id).await?;
+            not_archived(&board, &row.task)?;
             let from = row.task.state;
             let now = self.clock.now();
             transition(from, to, by.actor.kind, board.facts())?;
@@ -242,6 +243,14 @@ pub(crate) fn not_active(board: &Board, task: &Task) -> Result<(), EngineError> 
         return Err(EngineError::Hindered { what, hindrances: vec![hindrance] });
     }
     Ok(())
+}
+
+/// What is out of sight does not move.
+pub(crate) fn not_archived(board: &Board, task: &Task) -> Result<(), EngineError> {
+    match task.archived_at {
+        None => Ok(()),
+        Some(_) => Err(EngineError::Archived { what: format!("task {}-{}", board.key, task.number) }),
+    }
 }
 
 /// `task.updated` carries the new values of what changed.

@@ -7,6 +7,11 @@ pub(crate) fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".into())
 }
 
+/// The writer fell over what was asked, or over another of its group.
+pub(crate) fn interrupted() -> StoreError {
+    StoreError::Unavailable("the store stumbled over this and began anew; what was asked may be written or not".into())
+}
+
 /// An error of a read, or of anything else that breaks no rule of the tables.
 pub(crate) fn broken(error: &sqlx::Error) -> StoreError {
     let sqlx::Error::Database(database) = error else {

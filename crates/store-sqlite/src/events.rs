@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use kanvoy_domain::event::{self, EventKind, Log, Seq};
 use kanvoy_domain::{BoardId, TaskId, Timestamp};
-use kanvoy_store::{EventQuery, Kinds, StoreError, StoredEvent};
+use kanvoy_store::{EventQuery, Events, Kinds, StoreError, StoredEvent};
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use crate::error::{broken, damaged};
@@ -11,8 +11,8 @@ use crate::tables::uuid;
 
 /// One statement, so that a reader sees the log as it was at one moment: what retention removes meanwhile is either among
 /// the rows or under the gap, never missing from both.
-pub(crate) async fn events(readers: &SqlitePool, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
-    let mut events = Vec::new();
+pub(crate) async fn events(readers: &SqlitePool, query: &EventQuery) -> Result<Events, StoreError> {
+    let mut page = Events::default();
     let mut room = query.max_bytes;
     let mut sql = statement(query);
     let mut rows = sql.build().fetch(readers);
@@ -27,13 +27,14 @@ pub(crate) async fn events(readers: &SqlitePool, query: &EventQuery) -> Result<V
                 text: event::with_seq(seq, row.get(4)).into(),
             },
         };
-        if events.len() >= query.limit as usize || (!events.is_empty() && event.text.len() > room) {
+        if page.events.len() >= query.limit as usize || (!page.events.is_empty() && event.text.len() > room) {
+            page.more = true;
             break;
         }
         room = room.saturating_sub(event.text.len());
-        events.push(event);
+        page.events.push(event);
     }
-    Ok(events)
+    Ok(page)
 }
 
 fn retention(query: &EventQuery, through: Seq, at: Timestamp) -> StoredEvent {
@@ -68,7 +69,8 @@ fn statement(query: &EventQuery) -> QueryBuilder<Sqlite> {
     push_log(&mut sql, query.log);
     sql.push("))");
     push_kinds(&mut sql, &query.kinds);
-    sql.push(" ORDER BY e.seq LIMIT ").push_bind(i64::from(query.limit)).push(")");
+    // One more than is given tells whether there are more.
+    sql.push(" ORDER BY e.seq LIMIT ").push_bind(i64::from(query.limit) + 1).push(")");
     sql
 }
 

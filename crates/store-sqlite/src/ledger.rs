@@ -13,6 +13,9 @@ use sqlx::{Row, SqliteConnection};
 use crate::error::broken;
 use crate::tables::uuid;
 
+/// No seq, number or version is higher: those who read JSON count no further.
+pub(crate) const HIGHEST: u64 = (1 << 53) - 1;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counter {
     /// The key of the log's row, and of its events'.
@@ -110,7 +113,7 @@ impl Ledger {
 
     pub fn next_seq(&mut self, log: Log) -> Result<(i64, Seq), StoreError> {
         let mut counter = self.counter(log)?;
-        counter.head += 1;
+        counter.head = after(counter.head)?;
         self.set(log, Some(counter));
         Ok((counter.log, counter.head))
     }
@@ -118,7 +121,7 @@ impl Ledger {
     pub fn next_number(&mut self, board: BoardId) -> Result<(i64, TaskNumber), StoreError> {
         let mut counter = self.seen(board)?;
         let number = counter.next_number;
-        counter.next_number += 1;
+        counter.next_number = after(number)?;
         self.set(Log::Board(board), Some(counter));
         Ok((counter.log, number))
     }
@@ -154,6 +157,13 @@ impl Ledger {
     /// What was drawn is durable.
     pub fn settle(&mut self) {
         self.undo.clear();
+    }
+}
+
+fn after(last: u64) -> Result<u64, StoreError> {
+    match last.checked_add(1) {
+        Some(next) if next <= HIGHEST => Ok(next),
+        _ => Err(StoreError::Damaged(format!("nothing can be counted after {last}"))),
     }
 }
 

@@ -29,18 +29,17 @@ use kanvoy_domain::people::LoginName;
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
 use kanvoy_domain::{
-    BoardId, ColumnId, Membership, Rank, SessionId, Task, TaskId, TaskNumber, Timestamp, User, UserId,
+    Board, BoardId, ColumnId, Membership, Rank, SessionId, Task, TaskId, TaskNumber, Timestamp, User, UserId,
 };
 use kanvoy_store::{
-    Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Page, Store, StoreError, StoredEvent, TaskQuery,
-    TaskRow,
+    Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Events, Page, Store, StoreError, TaskQuery, TaskRow,
 };
 pub use open::OpenError;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::error::closed;
+use crate::error::{closed, interrupted};
 use crate::writer::Ask;
 
 /// Cloning is not needed: callers share it in an `Arc<dyn Store>`.
@@ -64,7 +63,7 @@ impl SqliteStore {
                 self.tasks.spawn(async move { writer.send(ask).await.ok() });
             }
         }
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| if self.writer.is_closed() { closed() } else { interrupted() })?
     }
 }
 
@@ -83,7 +82,15 @@ impl Store for SqliteStore {
         boards::board_by_key(&self.readers, key).await
     }
 
-    async fn boards(&self, after: Option<BoardId>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {
+    async fn deleted_board(&self, id: BoardId) -> Result<Option<Board>, StoreError> {
+        boards::deleted_board(&self.readers, id).await
+    }
+
+    async fn deleted_board_by_key(&self, key: &BoardKey) -> Result<Option<Board>, StoreError> {
+        boards::deleted_board_by_key(&self.readers, key).await
+    }
+
+    async fn boards(&self, after: Option<&str>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {
         boards::boards(&self.readers, after, limit, archived).await
     }
 
@@ -131,7 +138,7 @@ impl Store for SqliteStore {
         tasks::edges(&self.readers, board).await
     }
 
-    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events(&self, query: &EventQuery) -> Result<Events, StoreError> {
         events::events(&self.readers, query).await
     }
 

@@ -1,12 +1,15 @@
 //! Opening: the file and its mode, the version of its tables, the backup before they change, and the connections.
 
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kanvoy_store::{StoreError, Tell};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Row, SqlSafeStr, SqliteConnection};
@@ -24,6 +27,11 @@ use crate::writer::{GROUP, Writer};
 pub enum OpenError {
     #[error("{path} cannot be opened: {error}")]
     File { path: PathBuf, error: io::Error },
+    #[error(
+        "{path} is in use by another daemon{}; stop that one, or give this one a database of its own",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    InUse { path: PathBuf, pid: Option<u32> },
     #[error(
         "{path} is not a kanvoy database, or a damaged one ({detail}); move it away to begin anew, or put a backup in its place"
     )]
@@ -66,13 +74,15 @@ fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {
 }
 
 impl SqliteStore {
-    /// Opens the database in the file, or makes it. The caller holds the lock of its folder: nobody else may write to it.
+    /// Opens the database in the file, or makes it. Nobody else opens it until this one is closed: what the writer has counted,
+    /// nobody else may count. Copies and checks may look at it all the same.
     pub async fn open(path: &Path, tell: Arc<dyn Tell>) -> Result<Self, OpenError> {
         Self::open_with(path, tell, &migrations()).await
     }
 
     pub(crate) async fn open_with(path: &Path, tell: Arc<dyn Tell>, migrations: &Migrator) -> Result<Self, OpenError> {
         own(path).map_err(|error| OpenError::File { path: path.to_owned(), error })?;
+        let lock = lock(path)?;
         let not_a_database = |error: sqlx::Error| match crate::error::broken(&error) {
             StoreError::Damaged(detail) => OpenError::NotADatabase { path: path.to_owned(), detail },
             error => OpenError::Unreadable { path: path.to_owned(), error },
@@ -91,7 +101,7 @@ impl SqliteStore {
 
         let (asks, queue) = mpsc::channel(QUEUE);
         let tasks = TaskTracker::new();
-        let writer = Writer::new(connection, ledger, tell, path.to_owned());
+        let writer = Writer::new(connection, ledger, tell, path.to_owned(), lock);
         tasks.spawn(writer.run(queue, readers.clone()));
         Ok(Self { readers, writer: asks, tasks, path: path.to_owned() })
     }
@@ -99,14 +109,47 @@ impl SqliteStore {
 
 /// Makes the file ours alone before SQLite sees it: its write-ahead log and index get the same mode.
 fn own(path: &Path) -> io::Result<()> {
-    let file =
-        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let mut permissions = file.metadata()?.permissions();
     if permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o600);
         file.set_permissions(permissions)?;
     }
     Ok(())
+}
+
+/// `<file>.lock`, and in it the pid of whoever holds it. SQLite's own locks are let go between two commits. The file stays
+/// when it is let go: whoever removed it could remove one that another has just taken.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    // One file may have several names.
+    let real = path.canonicalize().map_err(|error| OpenError::File { path: path.to_owned(), error })?;
+    let mut name = real.into_os_string();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let failed = |error| OpenError::File { path: name.clone(), error };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse { path: path.to_owned(), pid: pid_in(&file) }),
+        Err(error) => return Err(failed(error.into())),
+    }
+    let pid = format!("{}\n", std::process::id());
+    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(failed)?;
+    Ok(file)
+}
+
+/// `None` when the holder has not written it yet.
+fn pid_in(file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 pub(crate) fn writer(path: &Path) -> SqliteConnectOptions {
@@ -346,6 +389,28 @@ mod tests {
         }
         store.close().await;
         assert!(!folder.path().join("kanvoy.db-wal").exists(), "all of it is in the file");
+    }
+
+    #[tokio::test]
+    async fn two_never_have_one_database() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        let other_name = folder.path().join("other.db");
+        let store = open(&path, 1).await.expect("is made");
+        std::os::unix::fs::symlink(&path, &other_name).expect("is linked");
+        for name in [&path, &other_name] {
+            let refused = open(name, 1).await.err().expect("is refused");
+            assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+            let said = refused.to_string();
+            let file = name.file_name().expect("has one").to_string_lossy();
+            assert!(said.contains(&*file) && said.contains(&format!("pid {}", std::process::id())), "{said}");
+        }
+        assert_eq!(mode(&folder.path().join("kanvoy.db.lock")), 0o600);
+        crate::backup(&path, &folder.path().join("copy.db")).await.expect("is copied meanwhile");
+        assert_eq!(crate::check(&path).await.expect("is checked meanwhile"), Vec::<String>::new());
+        store.ready().await.expect("the first one goes on");
+        store.close().await;
+        open(&other_name, 1).await.expect("is free").close().await;
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ mod restore;
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'m> {
     pub script: Script<'m>,
+    /// What must see the events of the whole group, those of members before this one too: it runs when they are written.
+    pub afterwards: Script<'m>,
     pub numbers: Vec<TaskNumber>,
     pub number_of: HashMap<TaskId, TaskNumber>,
     /// The log's key and the seq of each event of the commit.
@@ -280,7 +282,7 @@ impl<'m> Plan<'m> {
         of_task("UPDATE task SET parent_id = NULL, rev = rev + 1 WHERE parent_id = ?");
         // Every tombstone names its own seq: it is written for one that no event has, which SQL then replaces.
         let tombstone = event::gap_body(Log::Board(board), Seq::MAX, Seq::MAX, "purged", at);
-        self.script.step(
+        self.afterwards.step(
             "UPDATE event SET task = NULL, kind = 'stream.gap', at = ?, body = replace(?, '18446744073709551615', seq)
              WHERE task = ? AND log = ?",
             vec![Value::Int(at.millis()), Value::Text(tombstone.into()), id_of(task), Value::Int(log)],
@@ -292,7 +294,7 @@ impl<'m> Plan<'m> {
     /// Readers stop seeing the events at once; the rows go later, a piece at a time.
     fn prune(&mut self, counter: Counter, through: Seq) {
         let through = i64::try_from(through.min(counter.head)).unwrap_or(i64::MAX);
-        self.script.step(
+        self.afterwards.step(
             "UPDATE log SET first_seq = ? + 1,
                 pruned_at = (SELECT at FROM event WHERE log = ? AND seq <= ? ORDER BY seq DESC LIMIT 1)
              WHERE id = ? AND first_seq <= ?",

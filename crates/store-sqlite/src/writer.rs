@@ -4,13 +4,16 @@
 //! every group takes, and [`Writer::behind_savepoints`] for the others. What one group decides is durable before anybody hears of
 //! it, and heard of by the feed before the members are answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use kanvoy_domain::event::{self, Log};
 use kanvoy_domain::{TaskId, TaskNumber};
-use kanvoy_store::{Change, Commit, Committed, StoreError, StoredEvent, Tell};
+use kanvoy_store::{Change, Commit, Committed, Restored, StoreError, StoredEvent, Tell};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -25,6 +28,9 @@ pub(crate) enum Ask {
     Commit(Commit, oneshot::Sender<Result<Committed, StoreError>>),
     Ready(oneshot::Sender<Result<(), StoreError>>),
     Close,
+    /// Panics in the middle of a transaction.
+    #[cfg(test)]
+    Fall,
 }
 
 /// Members of one group at most.
@@ -42,6 +48,9 @@ pub(crate) struct Writer {
     path: PathBuf,
     /// Events may be waiting to be removed.
     leftovers: bool,
+    purged: Purged,
+    /// Held as long as anything may be written.
+    _lock: File,
 }
 
 /// A commit on its way, and what became of it.
@@ -50,21 +59,33 @@ struct Member {
     reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
-type Outcome = Result<Done, StoreError>;
+type Outcome<'m> = Result<Done<'m>, StoreError>;
 
 /// What a member was given; its rows are written, its events are not yet.
-struct Done {
+struct Done<'m> {
+    /// What runs after the group's events.
+    afterwards: Script<'m>,
     numbers: Vec<TaskNumber>,
     number_of: HashMap<TaskId, TaskNumber>,
     seqs: Vec<(i64, event::Seq)>,
 }
 
 impl Writer {
-    pub fn new(connection: SqliteConnection, ledger: Ledger, tell: Arc<dyn Tell>, path: PathBuf) -> Self {
-        Self { connection: Some(connection), ledger, texts: Texts::default(), tell, path, leftovers: true }
+    pub fn new(connection: SqliteConnection, ledger: Ledger, tell: Arc<dyn Tell>, path: PathBuf, lock: File) -> Self {
+        Self {
+            connection: Some(connection),
+            ledger,
+            texts: Texts::default(),
+            tell,
+            path,
+            leftovers: true,
+            purged: Purged::default(),
+            _lock: lock,
+        }
     }
 
-    /// Until the queue is closed, by [`Ask::Close`] or because the store was dropped.
+    /// Until the queue is closed, by [`Ask::Close`] or because the store was dropped. A panic ends what it met, whose askers
+    /// are told so, and the next group begins afresh.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Ask>, readers: SqlitePool) {
         let mut waiting = Vec::with_capacity(GROUP);
         loop {
@@ -74,9 +95,16 @@ impl Writer {
                     if taken == 0 {
                         break;
                     }
-                    self.serve(&mut waiting, &mut queue).await;
+                    if AssertUnwindSafe(self.serve(&mut waiting, &mut queue)).catch_unwind().await.is_err() {
+                        self.get_up();
+                    }
                 }
-                () = std::future::ready(()), if self.leftovers => self.remove_leftovers().await,
+                () = std::future::ready(()), if self.leftovers => {
+                    if AssertUnwindSafe(self.remove_leftovers()).catch_unwind().await.is_err() {
+                        self.leftovers = false;
+                        self.get_up();
+                    }
+                }
             }
         }
         // The last connection to close moves the write-ahead log into the file, and only a writer can.
@@ -98,15 +126,22 @@ impl Writer {
                 Ask::Commit(commit, reply) => group.push(Member { commit, reply }),
                 Ask::Ready(reply) => asked.push(reply),
                 Ask::Close => queue.close(),
+                #[cfg(test)]
+                Ask::Fall => {
+                    self.run_step("BEGIN IMMEDIATE; UPDATE log SET head_seq = 99").await.ok();
+                    panic!("as the test has asked");
+                }
             }
         }
         if !group.is_empty() {
             self.write(group).await;
         }
-        for reply in asked {
+        if !asked.is_empty() {
             let ready = self.try_to_write().await;
-            // Whoever asked may be gone.
-            reply.send(ready).ok();
+            for reply in asked {
+                // Whoever asked may be gone.
+                reply.send(ready.as_ref().copied().map_err(again)).ok();
+            }
         }
     }
 
@@ -120,8 +155,16 @@ impl Writer {
             Ok((outcomes, told)) => {
                 self.ledger.settle();
                 self.leftovers |= commits.iter().any(leaves_over);
+                for (commit, outcome) in commits.iter().zip(&outcomes) {
+                    if outcome.is_ok() {
+                        self.purged.heed(commit);
+                    }
+                }
                 for (log, events) in &told {
-                    self.tell.told(*log, events);
+                    // It is durable whatever becomes of its hearer, and the next one hears of it all the same.
+                    if catch_unwind(AssertUnwindSafe(|| self.tell.told(*log, events))).is_err() {
+                        error!("whoever was told of {} events of {log} has failed over them", events.len());
+                    }
                 }
                 outcomes
             }
@@ -140,7 +183,7 @@ impl Writer {
     }
 
     /// All that the group changes is durable when this returns. `Err` when nothing is.
-    async fn written(&mut self, commits: &[Commit]) -> Result<(Vec<Outcome>, Told), StoreError> {
+    async fn written<'m>(&mut self, commits: &'m [Commit]) -> Result<(Vec<Outcome<'m>>, Told), StoreError> {
         self.connect().await?;
         let adders = commits.partition_point(only_adds);
         if adders < commits.len() {
@@ -154,7 +197,7 @@ impl Writer {
 
     /// The common case, with as few statements as there can be: nothing depends on what is there, so all rows and events
     /// travel together and no member needs a savepoint. `None`, and nothing written, when a row was refused.
-    async fn in_one_go(&mut self, commits: &[Commit]) -> Result<Option<(Vec<Outcome>, Told)>, StoreError> {
+    async fn in_one_go<'m>(&mut self, commits: &'m [Commit]) -> Result<Option<(Vec<Outcome<'m>>, Told)>, StoreError> {
         let mut script = Script::default();
         script.step("BEGIN IMMEDIATE", vec![], Expect::Anything);
         let mut outcomes = Vec::with_capacity(commits.len());
@@ -168,7 +211,7 @@ impl Writer {
         if outcomes.iter().all(Result::is_err) {
             return Ok(Some((outcomes, Vec::new())));
         }
-        let told = self.finish(commits, &outcomes, &mut script);
+        let told = self.finish(commits, &mut outcomes, &mut script);
         match self.run_script(script).await {
             Ok(()) => Ok(Some((outcomes, told))),
             Err(Stop::Broken(error)) => Err(error),
@@ -181,11 +224,11 @@ impl Writer {
     }
 
     /// The first members behind one savepoint, as long as none of them is refused, and each of the others behind its own.
-    async fn behind_savepoints(
+    async fn behind_savepoints<'m>(
         &mut self,
-        commits: &[Commit],
+        commits: &'m [Commit],
         together: usize,
-    ) -> Result<(Vec<Outcome>, Told), StoreError> {
+    ) -> Result<(Vec<Outcome<'m>>, Told), StoreError> {
         let mut script = Script::default();
         script.step("BEGIN IMMEDIATE", vec![], Expect::Anything);
         let mut outcomes = self.all_or_none(&commits[..together], &mut script).await?;
@@ -211,7 +254,7 @@ impl Writer {
                 Err(stop) => Err(unexpected(stop)),
             };
         }
-        let told = self.finish(commits, &outcomes, &mut script);
+        let told = self.finish(commits, &mut outcomes, &mut script);
         match self.run_script(script).await {
             Ok(()) => Ok((outcomes, told)),
             Err(stop) => Err(unexpected(stop)),
@@ -223,7 +266,7 @@ impl Writer {
         &mut self,
         commits: &'m [Commit],
         script: &mut Script<'m>,
-    ) -> Result<Vec<Outcome>, StoreError> {
+    ) -> Result<Vec<Outcome<'m>>, StoreError> {
         if commits.is_empty() {
             return Ok(Vec::new());
         }
@@ -268,15 +311,18 @@ impl Writer {
     }
 
     fn plan<'m>(&mut self, commit: &'m Commit) -> Result<Plan<'m>, StoreError> {
+        if self.purged.is_named_by(commit) {
+            return Err(StoreError::NotFound);
+        }
         let mark = self.ledger.mark();
         plan(commit, &mut self.ledger).inspect_err(|_| self.ledger.undo_to(mark))
     }
 
-    /// The events of all members that stand, where the logs have come to, and the commit.
-    fn finish<'m>(&self, commits: &'m [Commit], outcomes: &[Outcome], script: &mut Script<'m>) -> Told {
+    /// The events of all members that stand, what must see them, where the logs have come to, and the commit.
+    fn finish<'m>(&self, commits: &'m [Commit], outcomes: &mut [Outcome<'m>], script: &mut Script<'m>) -> Told {
         let mut told = Told::new();
         let mut place: HashMap<Log, usize> = HashMap::new();
-        for (commit, outcome) in commits.iter().zip(outcomes) {
+        for (commit, outcome) in commits.iter().zip(&*outcomes) {
             let Ok(done) = outcome else { continue };
             for (event, (log, seq)) in commit.events.iter().zip(&done.seqs) {
                 let body = event.body(|task| done.number_of.get(&task).copied());
@@ -292,6 +338,9 @@ impl Writer {
                 });
                 script.row(&tables::EVENT, event_row(*log, *seq, event.task, event.kind, event.at, body.into()));
             }
+        }
+        for done in outcomes.iter_mut().flatten() {
+            script.append(std::mem::take(&mut done.afterwards));
         }
         for counter in self.ledger.touched() {
             script.row(&tables::STANDS, vec![Value::Int(counter.log), int(counter.head), int(counter.next_number)]);
@@ -375,6 +424,11 @@ impl Writer {
         Ok(())
     }
 
+    fn get_up(&mut self) {
+        error!("the writer has failed over what it was asked; it goes on with a new connection");
+        self.begin_afresh();
+    }
+
     /// Whatever the transaction has come to, closing the connection ends it; what is in the file is then the truth.
     fn begin_afresh(&mut self) {
         self.connection = None;
@@ -390,6 +444,51 @@ impl Writer {
     }
 }
 
+/// Tasks that were purged last. Whoever was about to tell something of one of them is refused: what is told after the
+/// purge would stay.
+#[derive(Default)]
+struct Purged {
+    known: HashSet<TaskId>,
+    in_order: VecDeque<TaskId>,
+}
+
+/// So many purges later, nobody is still on the way with an event of before.
+const PURGED: usize = 10_000;
+
+impl Purged {
+    fn heed(&mut self, commit: &Commit) {
+        for change in &commit.changes {
+            if let Change::PurgeTask { task, .. } = change {
+                self.add(*task);
+            } else if let Change::Restore(Restored::Tasks(tasks)) = change {
+                // An import may bring back what was purged.
+                tasks.iter().for_each(|(task, _)| self.forget(task.id));
+            }
+        }
+    }
+
+    fn add(&mut self, task: TaskId) {
+        self.known.insert(task);
+        self.in_order.push_back(task);
+        if self.in_order.len() > PURGED
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, task: TaskId) {
+        if self.known.remove(&task) {
+            self.in_order.retain(|purged| *purged != task);
+        }
+    }
+
+    fn is_named_by(&self, commit: &Commit) -> bool {
+        !self.known.is_empty()
+            && commit.events.iter().any(|event| event.task.is_some_and(|task| self.known.contains(&task)))
+    }
+}
+
 fn leaves_over(commit: &Commit) -> bool {
     commit.changes.iter().any(|change| matches!(change, Change::Prune { .. } | Change::PurgeBoard(_)))
 }
@@ -397,9 +496,9 @@ fn leaves_over(commit: &Commit) -> bool {
 /// By log, in the order of `seq`.
 type Told = Vec<(Log, Vec<StoredEvent>)>;
 
-fn split(plan: Plan<'_>) -> (Script<'_>, Done) {
-    let Plan { script, numbers, number_of, seqs, .. } = plan;
-    (script, Done { numbers, number_of, seqs })
+fn split(plan: Plan<'_>) -> (Script<'_>, Done<'_>) {
+    let Plan { script, afterwards, numbers, number_of, seqs, .. } = plan;
+    (script, Done { afterwards, numbers, number_of, seqs })
 }
 
 /// For every member its own.
@@ -423,4 +522,89 @@ fn unexpected(stop: Stop) -> StoreError {
 
 fn gone() -> StoreError {
     StoreError::Unavailable("the connection to the database was lost".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::future::join_all;
+    use kanvoy_domain::event::{EventKind, NewEvent};
+    use kanvoy_domain::{Actor, Timestamp};
+    use kanvoy_store::Store;
+
+    use super::*;
+    use crate::SqliteStore;
+
+    fn note() -> Commit {
+        let at = Timestamp::from_millis(1_795_158_000_123);
+        Commit::new(vec![], vec![NewEvent::new(Log::System, EventKind::DaemonRepaired, at, Actor::engine(), &"noted")])
+    }
+
+    async fn open(path: &Path, tell: Arc<dyn Tell>) -> SqliteStore {
+        SqliteStore::open(path, tell).await.expect("opens")
+    }
+
+    /// On one thread, so that all of them are one group.
+    #[tokio::test]
+    async fn a_writer_that_falls_gets_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder.path().join("kanvoy.db"), Arc::new(())).await;
+        assert_eq!(store.commit(note()).await.expect("is kept").seq(), 1);
+        for fall in 0..3 {
+            let fallen = async {
+                store.writer.send(Ask::Fall).await.ok();
+                store.ready().await.map(|()| Committed::default())
+            };
+            let (before, after) = tokio::join!(store.commit(note()), fallen);
+            for answer in [before, after] {
+                assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+            }
+            store.ready().await.expect("can write again");
+            assert_eq!(store.commit(note()).await.expect("is kept").seq(), fall + 2, "no number was lost");
+        }
+        assert_eq!(store.check().await.expect("is checked"), Vec::<String>::new());
+        store.close().await;
+    }
+
+    /// Fails over its second piece of news.
+    #[derive(Default)]
+    struct Shaky {
+        calls: AtomicU64,
+        heard: AtomicU64,
+    }
+
+    impl Tell for Shaky {
+        fn told(&self, _: Log, events: &[StoredEvent]) {
+            assert_ne!(self.calls.fetch_add(1, Ordering::Relaxed), 1, "shaky");
+            self.heard.fetch_add(events.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hearer_that_fails_harms_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shaky = Arc::new(Shaky::default());
+        let store = open(&folder.path().join("kanvoy.db"), Arc::clone(&shaky) as Arc<dyn Tell>).await;
+        for round in 0..3_u64 {
+            let answers = join_all((0..5).map(|_| store.commit(note()))).await;
+            let seqs: Vec<_> = answers.into_iter().map(|answer| answer.expect("is kept").seq()).collect();
+            assert_eq!(seqs, (round * 5 + 1..=round * 5 + 5).collect::<Vec<_>>());
+        }
+        store.close().await;
+        assert_eq!(shaky.heard.load(Ordering::Relaxed), 10, "all but what it failed over");
+    }
+
+    #[tokio::test]
+    async fn one_try_answers_all_who_ask_whether_it_is_ready() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kanvoy.db");
+        let store = open(&path, Arc::new(())).await;
+        let answers = join_all((0..100).map(|_| store.ready())).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let tries = sqlx::query_scalar::<_, i64>("SELECT arrows FROM log WHERE id = 0").fetch_one(&store.readers);
+        assert_eq!(tries.await.expect("reads"), 1);
+        store.close().await;
+    }
 }

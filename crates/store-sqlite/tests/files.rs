@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kanvoy_domain::event::{EventKind, Log, NewEvent, StateChanged};
 use kanvoy_domain::task::Place;
 use kanvoy_domain::{Actor, Board, BoardId, ColumnId, NewBoard, NewTask, Rank, State, Task, TaskId, Timestamp};
@@ -257,4 +258,47 @@ async fn soon(path: &Path, sql: &'static str, wanted: i64) -> i64 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     count(path, sql).await
+}
+
+/// On one thread, so that everybody has asked before the writer takes what waits: edits and purges share their groups.
+#[tokio::test]
+async fn nothing_is_left_of_what_was_purged_while_it_was_edited() {
+    const TASKS: u128 = 150;
+    const SECRET: &str = "the launch code";
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kanvoy.db");
+    let store = open(&path).await;
+    let board = board();
+    let tasks: Vec<Task> =
+        (1..=TASKS).map(|number| Task { title: format!("{SECRET} {number}"), ..task(&board, number) }).collect();
+    let mut changes = vec![Change::NewBoard(board.clone())];
+    changes.extend(tasks.iter().cloned().map(Change::NewTask));
+    let created = tasks.iter().map(|task| NewEvent::created(task, now(), Actor::person("ada")));
+    store.commit(Commit::new(changes, created.collect())).await.expect("are made");
+
+    let about = |task: &Task| {
+        let log = Log::Board(board.id);
+        NewEvent::new(log, EventKind::TaskUpdated, now(), Actor::person("ada"), &task.title).about(task.id)
+    };
+    let mut asked = Vec::new();
+    for task in &tasks {
+        let edit = || Commit::new(vec![Change::Task(task.clone())], vec![about(task)]);
+        let purge = Change::PurgeTask { task: task.id, board: board.id, at: now() };
+        asked.extend([edit(), Commit::new(vec![purge], vec![note(&board)]), edit()]);
+        asked.push(Commit::new(vec![], vec![about(task)]));
+    }
+    let answers = join_all(asked.into_iter().map(|commit| store.commit(commit))).await;
+    let mut edited = 0;
+    for answers in answers.chunks(4) {
+        let [before, purged, after, said] = answers else { panic!("there are four of each") };
+        edited += usize::from(before.is_ok());
+        assert!(purged.is_ok(), "{purged:?}");
+        assert!(matches!(after, Err(StoreError::NotFound)), "{after:?}");
+        assert!(matches!(said, Ok(_) | Err(StoreError::NotFound)), "{said:?}");
+    }
+    assert!(edited > 0, "some are edited before they are purged");
+    store.close().await;
+    assert_eq!(kanvoy_store_sqlite::check(&path).await.expect("is checked"), Vec::<String>::new());
+    assert_eq!(count(&path, "SELECT count(*) FROM task").await, 0);
+    assert_eq!(count(&path, "SELECT count(*) FROM event WHERE body LIKE '%launch code%' OR task NOTNULL").await, 0);
 }

@@ -59,7 +59,7 @@ async fn under_the_limit() {
     assert_eq!(committed.seqs.first(), Some(&(kept + 1)), "no number was lost");
     let query =
         EventQuery { log: Log::System, after: 0, task: None, kinds: Kinds::All, limit: 20_000, max_bytes: usize::MAX };
-    let seqs: Vec<u64> = store.events(&query).await.expect("reads").iter().map(|event| event.seq).collect();
+    let seqs: Vec<u64> = store.events(&query).await.expect("reads").events.iter().map(|event| event.seq).collect();
     assert_eq!(seqs, (1..=kept + 10).collect::<Vec<_>>());
     assert_eq!(store.check().await.expect("is checked"), Vec::<String>::new());
     store.close().await;

@@ -39,7 +39,8 @@ pub enum Change {
     Task(Task),
     /// Hides the task. Fenced as `Task`.
     DeleteTask(Task),
-    /// Removes the task for good and leaves a tombstone in place of each of its events.
+    /// Removes the task for good, however it was changed since it was read, and leaves a tombstone in place of each of its
+    /// events. What is still on its way about the task is refused: `NotFound`.
     PurgeTask {
         task: TaskId,
         board: BoardId,
@@ -92,7 +93,8 @@ pub enum Change {
     Restore(Restored),
 }
 
-/// Pieces of an import, in this order. The board is hidden until it is finished.
+/// Pieces of an import, in this order. The board is hidden until it is finished. `Damaged` when a seq, number or version is
+/// 2^53 or more: nobody could count on from there.
 #[derive(Clone, Debug)]
 pub enum Restored {
     Board(Box<Board>),

@@ -17,10 +17,11 @@ use kanvoy_domain::people::LoginName;
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
 use kanvoy_domain::{
-    BoardId, ColumnId, Membership, Rank, SessionId, Task, TaskId, TaskNumber, Timestamp, User, UserId,
+    Board, BoardId, ColumnId, Membership, Rank, SessionId, Task, TaskId, TaskNumber, Timestamp, User, UserId,
 };
 pub use query::{
-    Blocker, BoardRow, Edge, EdgeKind, EventQuery, Kinds, Order, Page, StoredEvent, TaskQuery, TaskRow, WhichTasks,
+    Blocker, BoardRow, Edge, EdgeKind, EventQuery, Events, Kinds, Order, Page, StoredEvent, TaskQuery, TaskRow,
+    WhichTasks,
 };
 
 /// Keeps everything. Every method is one transaction of its own; reads see only what is committed.
@@ -39,8 +40,12 @@ pub trait Store: Send + Sync + 'static {
 
     async fn board(&self, id: BoardId) -> Result<Option<BoardRow>, StoreError>;
     async fn board_by_key(&self, key: &BoardKey) -> Result<Option<BoardRow>, StoreError>;
-    /// In the order of their making. Archived ones only when asked for.
-    async fn boards(&self, after: Option<BoardId>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError>;
+    /// A board that was deleted and not purged.
+    async fn deleted_board(&self, id: BoardId) -> Result<Option<Board>, StoreError>;
+    async fn deleted_board_by_key(&self, key: &BoardKey) -> Result<Option<Board>, StoreError>;
+    /// In the order of their making, behind the position `after`, which outlives the board that it was given out for. Archived
+    /// ones only when asked for.
+    async fn boards(&self, after: Option<&str>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError>;
     /// Every key ever used, by boards that are deleted too.
     async fn keys(&self) -> Result<Vec<String>, StoreError>;
     async fn board_of_column(&self, column: ColumnId) -> Result<Option<BoardRow>, StoreError>;
@@ -56,13 +61,14 @@ pub trait Store: Send + Sync + 'static {
     async fn lie_of(&self, column: ColumnId) -> Result<Vec<(TaskId, Rank)>, StoreError>;
     /// The rank of the column's last card.
     async fn last_rank(&self, column: ColumnId) -> Result<Option<Rank>, StoreError>;
-    /// The tasks in a column, whatever else they are, to be moved before the column changes.
+    /// The tasks in a column as they lie, whatever else they are, to be moved before the column changes.
     async fn tasks_in_column(&self, column: ColumnId) -> Result<Vec<Task>, StoreError>;
     /// Every arrow of the board (who waits for whom, who is part of whom), with the count that guards them.
     async fn edges(&self, board: BoardId) -> Result<(Vec<Edge>, u64), StoreError>;
 
-    /// Events of one log in order of `seq`, at most `query.limit`. What retention removed is shown as one `stream.gap`.
-    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+    /// Events of one log in order of `seq`, at most `query.limit`, and whether there are more. What retention removed is shown
+    /// as one `stream.gap`.
+    async fn events(&self, query: &EventQuery) -> Result<Events, StoreError>;
     /// The last `seq` of a log; 0 when it is empty or unknown.
     async fn head(&self, log: Log) -> Result<Seq, StoreError>;
     /// The last `seq` of a log among the events older than this moment; 0 when there is none.

@@ -108,6 +108,14 @@ pub struct EventQuery {
     pub max_bytes: usize,
 }
 
+/// One page of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    pub events: Vec<StoredEvent>,
+    /// The log holds more of what was asked for, behind the last of these.
+    pub more: bool,
+}
+
 /// Which kinds of event are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Kinds {

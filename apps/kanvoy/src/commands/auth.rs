@@ -13,7 +13,7 @@ pub async fn run(context: &Context, command: AuthCommand) -> Result<Exit, Failur
     let screen = context.screen;
     match command {
         AuthCommand::Login { name } => {
-            let (url, _) = context.address();
+            let url = context.address();
             let password = login::password(&format!("Password of {name}"))?;
             let nobody = Client::new(ClientOptions { url: url.clone(), token: None, patience: super::PATIENCE })?;
             login::keep(&context.config, &url, &nobody.log_in(&name, &password).await?)?;
@@ -25,7 +25,7 @@ pub async fn run(context: &Context, command: AuthCommand) -> Result<Exit, Failur
             }
         }
         AuthCommand::Logout => {
-            let (url, _) = context.address();
+            let url = context.address();
             if login::kept_for(&context.config, &url).is_none() {
                 return Err(Failure::new(Exit::Auth, "nobody has logged in here").with_next("kanvoy auth login NAME"));
             }

@@ -71,7 +71,7 @@ pub fn forget(config: &Config) {
 /// refresh token is good once.
 pub async fn refresh(context: &Context) -> Result<(), Failure> {
     let config = &context.config;
-    let (url, _) = context.address();
+    let url = context.address();
     let unused = config.token.is_some() || config.token_file.origin != Origin::Default;
     let is_fresh = |kept: &Kept| kept.expires_at - now() > SECONDS_LEFT;
     if unused || kept_for(config, &url).is_none_or(|kept| is_fresh(&kept)) {

@@ -48,21 +48,27 @@ impl Context {
     }
 
     pub fn client_with(&self, patience: Duration) -> Result<Client, Failure> {
-        let (url, ours) = self.address();
-        let token = self.token(&url, ours)?;
+        let url = self.address();
+        let token = self.token(&url)?;
         Ok(Client::new(ClientOptions { url, token, patience })?)
     }
 
-    /// Where the daemon is, and whether that is the one of our data directory.
-    pub fn address(&self) -> (Url, bool) {
+    /// Where the daemon is: the server that was named, or on this machine.
+    pub fn address(&self) -> Url {
         if let Some(server) = &self.config.server.value {
-            return (server.0.clone(), false);
+            return server.0.clone();
         }
         let announced = Listening::read(&self.config.server_file()).and_then(|found| Url::parse(&found.url).ok());
-        (announced.unwrap_or_else(|| self.config.own_url()), true)
+        // No daemon listens elsewhere: another address was written by somebody who would like our token.
+        announced.filter(is_loopback).unwrap_or_else(|| self.config.own_url())
     }
 
-    fn token(&self, url: &Url, ours: bool) -> Result<Option<String>, Failure> {
+    fn token(&self, url: &Url) -> Result<Option<String>, Failure> {
+        // What is not on this machine was named by the user: nothing else leads there.
+        let named = self.config.server.value.as_ref().is_some_and(|server| server.0 == *url);
+        if !named && !is_loopback(url) {
+            return Err(Failure::new(Exit::Auth, format!("no token is sent to {url}, which nobody has named")));
+        }
         if let Some(token) = &self.config.token {
             return Ok(Some(token.0.clone()));
         }
@@ -72,7 +78,7 @@ impl Context {
             return Ok(Some(login.access_token));
         }
         // The key of this machine's board is nobody else's business.
-        if !chosen && !ours && !is_loopback(url) {
+        if !chosen && !is_loopback(url) {
             return Err(Failure::new(
                 Exit::Auth,
                 format!("the token in {} is only sent to this machine, not to {url}", path.display()),

@@ -50,15 +50,6 @@ impl Hosts {
 }
 
 impl File {
-    /// Whether it says anything that must come from somebody who is trusted.
-    pub const fn opens_doors(&self) -> bool {
-        self.server.is_some()
-            || self.token_file.is_some()
-            || self.admin_password_file.is_some()
-            || self.trusted_proxy.is_some()
-            || self.proxy_secret_file.is_some()
-    }
-
     /// What it says of how people come in.
     pub fn access(&mut self) -> AccessFile {
         AccessFile {
@@ -68,6 +59,20 @@ impl File {
             proxy_user_header: self.proxy_user_header.take(),
             proxy_role: self.proxy_role.take(),
         }
+    }
+
+    /// Of what is set here, the keys that say where a token comes from or goes to, and whose data is used.
+    pub fn only_from_their_owner(&self) -> Vec<&'static str> {
+        let keys = [
+            ("data_dir", self.data_dir.is_some()),
+            ("server", self.server.is_some()),
+            ("token_file", self.token_file.is_some()),
+            ("database_url", self.database_url.is_some()),
+            ("admin_password_file", self.admin_password_file.is_some()),
+            ("trusted_proxy", self.trusted_proxy.is_some()),
+            ("proxy_secret_file", self.proxy_secret_file.is_some()),
+        ];
+        keys.into_iter().filter_map(|(key, set)| set.then_some(key)).collect()
     }
 
     pub fn read(path: &Path) -> Result<Self, Failure> {

@@ -265,13 +265,14 @@ impl Config {
         shown.into_iter().map(|(key, (value, origin))| (key, value, origin)).collect()
     }
 
-    /// Where a daemon with this configuration would be.
+    /// Where a daemon with this configuration would be: on this machine, whatever `listen` says.
     pub fn own_url(&self) -> Url {
         let address = self.listen.value.0;
         let port = if address.port() == 0 { 8080 } else { address.port() };
         let text = match address.ip() {
-            std::net::IpAddr::V6(ip) => format!("http://[{ip}]:{port}"),
-            std::net::IpAddr::V4(ip) => format!("http://{ip}:{port}"),
+            std::net::IpAddr::V6(ip) if ip.is_loopback() => format!("http://[{ip}]:{port}"),
+            std::net::IpAddr::V4(ip) if ip.is_loopback() => format!("http://{ip}:{port}"),
+            _ => format!("http://127.0.0.1:{port}"),
         };
         // An address and a port always make a URL.
         Url::parse(&text).unwrap_or_else(|_| unreachable!("{text} is a URL"))
@@ -293,19 +294,25 @@ fn find_file(global: &Global, environment: &Environment) -> Result<(File, Option
         .or_else(|| Some(environment.xdg("XDG_DATA_HOME", ".local/share")?.join("kanvoy")));
     let beside_the_data = data_dir.map(|dir| dir.join("kanvoy.toml"));
     let of_the_user = environment.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("kanvoy/kanvoy.toml"));
-    let places = [Some(here.clone()), beside_the_data.clone(), of_the_user];
+    let places = [Some(here.clone()), beside_the_data.clone(), of_the_user.clone()];
     let Some(path) = places.into_iter().flatten().find(|path| path.is_file()) else {
         return Ok((File::default(), None));
     };
     let file = File::read(&path)?;
-    // A checkout of somebody else's repository brings its own kanvoy.toml: it must not send the token elsewhere.
-    if path == here && beside_the_data.as_ref() != Some(&here) && file.opens_doors() {
-        return Err(wrong(format!(
-            "{}: server, token_file, admin_password_file and trusted_proxy are not taken from the working directory, since \
-             whoever wrote that file could be sent your token, or come in; say --config {} if you mean it, or put them into $XDG_CONFIG_HOME/kanvoy/kanvoy.toml",
-            path.display(),
-            path.display()
-        )));
+    // A checkout of somebody else's repository brings its own kanvoy.toml: it must not decide who gets the token, or whose
+    // files are used.
+    let ours = [beside_the_data, of_the_user].contains(&Some(here.clone()));
+    if path == here && !ours {
+        let refused = file.only_from_their_owner();
+        if !refused.is_empty() {
+            return Err(wrong(format!(
+                "{}: {} may not be set in the working directory, since whoever wrote that file could be sent your token; \
+                 say --config {} if you mean it, or put it into $XDG_CONFIG_HOME/kanvoy/kanvoy.toml",
+                path.display(),
+                refused.join(", "),
+                path.display()
+            )));
+        }
     }
     Ok((file, Some(path)))
 }

@@ -97,12 +97,39 @@ fn what_cannot_be_understood_names_where_it_stands() {
 }
 
 #[test]
-fn a_file_found_in_a_checkout_cannot_send_the_token_elsewhere() {
+fn a_file_found_in_a_checkout_decides_neither_where_the_token_goes_nor_whose_data_is_used() {
     let dir = tempfile::tempdir().expect("is made");
-    std::fs::write(dir.path().join("kanvoy.toml"), "server = 'https://evil.example'").expect("is written");
-    let environment = Environment { working_dir: dir.path().to_owned(), ..environment(&[]) };
-    let refused = Config::resolve(&Global::default(), &ServeArgs::default(), &environment);
-    assert!(refused.expect_err("is refused").said.contains("token"));
+    let resolved = |text: &str, variables: &[(&str, &str)]| {
+        std::fs::write(dir.path().join("kanvoy.toml"), text).expect("is written");
+        let environment = Environment { working_dir: dir.path().to_owned(), ..environment(variables) };
+        Config::resolve(&Global::default(), &ServeArgs::default(), &environment)
+    };
+    let here = dir.path().display().to_string();
+    for (key, text) in [
+        ("server", "server = 'https://evil.example'"),
+        ("token_file", "token_file = 'token'"),
+        ("data_dir", "data_dir = '.k'"),
+        ("database_url", "database_url = 'sqlite:other.db'"),
+    ] {
+        let said = resolved(text, &[]).expect_err("is refused").said;
+        assert!(said.contains(key) && said.contains("token"), "{said}");
+        // One's own data directory is no stranger's.
+        assert!(resolved(text, &[("KANVOY_DATA_DIR", &here)]).is_ok(), "{key}");
+    }
+    assert!(resolved("board = 'KAN'\nlog = 'debug'", &[]).is_ok());
+}
+
+#[test]
+fn a_daemon_of_ours_is_on_this_machine() {
+    for (listen, url) in [
+        ("127.0.0.1:1", "http://127.0.0.1:1/"),
+        ("[::1]:2", "http://[::1]:2/"),
+        ("192.0.2.1:3", "http://127.0.0.1:3/"),
+        ("0.0.0.0:0", "http://127.0.0.1:8080/"),
+    ] {
+        let config = resolve(&ServeArgs::default(), &[], &format!("listen = '{listen}'")).expect("is understood");
+        assert_eq!(config.own_url().as_str(), url, "{listen}");
+    }
 }
 
 #[test]

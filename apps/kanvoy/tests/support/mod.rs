@@ -180,7 +180,7 @@ impl Daemon {
     /// SIGTERM, and how it ended.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        self.wait(Duration::from_secs(10))
+        self.wait(PATIENCE)
     }
 
     /// SIGKILL: it learns nothing of it.

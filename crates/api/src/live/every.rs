@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kanvoy_domain::{BoardId, EventKind, Log, Seq};
 use kanvoy_engine::EveryLog;
-use kanvoy_store::{EventQuery, Kinds, StoreError};
+use kanvoy_store::{EventQuery, Events, Kinds, StoreError};
 
 use super::reader::{PIECE_BYTES, PIECE_EVENTS};
 use super::{Line, Lines};
@@ -91,8 +91,10 @@ impl EveryReader {
             limit: PIECE_EVENTS,
             max_bytes: PIECE_BYTES,
         };
-        let events = self.api.store.events(&query).await?;
-        let reached = events.last().map_or(to.max(after), |last| last.seq);
+        let Events { events, more } = self.api.store.events(&query).await?;
+        let last = events.last().map_or(after, |last| last.seq);
+        // Behind the last, nothing up to `to` is wanted.
+        let reached = if more { last } else { last.max(to) };
         self.at.insert(log, reached);
         if reached >= to {
             self.behind.remove(&log);

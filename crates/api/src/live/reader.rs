@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use kanvoy_domain::{EventKind, Log, Seq, TaskId};
 use kanvoy_engine::Watch;
-use kanvoy_store::{EventQuery, Kinds, Store, StoreError, StoredEvent};
+use kanvoy_store::{EventQuery, Events, Kinds, Store, StoreError, StoredEvent};
+
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use super::{Line, Lines};
+use crate::app::Api;
 
 /// So much is read, and sent, in one piece.
-pub(crate) const PIECE_BYTES: usize = 256 << 10;
+pub(crate) const PIECE_BYTES: usize = 128 << 10;
 pub(crate) const PIECE_EVENTS: u32 = 1_000;
 
 pub(crate) struct LogReader {
@@ -23,12 +27,16 @@ pub(crate) struct LogReader {
     at: Seq,
     /// The store was read to its end since the watch began: what comes now, the watch has.
     caught_up: bool,
+    /// The next page, on its way while this one is being sent: a replay keeps the store and the socket busy at once.
+    ahead: Option<JoinHandle<Result<Events, StoreError>>>,
+    tasks: TaskTracker,
 }
 
 impl LogReader {
     /// `watch` must have begun before anything that `at` was derived from was read.
-    pub fn new(store: Arc<dyn Store>, watch: Watch, log: Log, task: Option<TaskId>, kinds: Kinds, at: Seq) -> Self {
-        Self { store, watch, log, task, kinds, at, caught_up: false }
+    pub fn new(api: &Api, watch: Watch, log: Log, task: Option<TaskId>, kinds: Kinds, at: Seq) -> Self {
+        let (store, tasks) = (Arc::clone(&api.store), api.connections.clone());
+        Self { store, watch, log, task, kinds, at, caught_up: false, ahead: None, tasks }
     }
 
     pub async fn next(&mut self) -> Result<Lines, StoreError> {
@@ -52,39 +60,60 @@ impl LogReader {
 
     /// One page from the store; `None` when there was nothing to give.
     async fn read(&mut self) -> Result<Option<Lines>, StoreError> {
-        // Asked before the page is read: events that come in between are on the page, or found next time.
-        let head = self.store.head(self.log).await?;
-        if head <= self.at {
-            self.caught_up = true;
-            // The watch has heard of more than the store will show: the log is out of sight with its board.
-            if self.watch.recent(self.at).is_none() {
-                if !self.still_there().await {
-                    return Ok(Some(Lines { lines: Vec::new(), over: true }));
-                }
-                self.caught_up = false;
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let Events { events, more } = match &mut self.ahead {
+            Some(page) => {
+                let page = page.await;
+                self.ahead = None;
+                page.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))?
             }
-            return Ok(None);
+            None => {
+                // Asked before the page is read: events that come in between are on the page, or found next time.
+                let head = self.store.head(self.log).await?;
+                if head <= self.at {
+                    return self.at_the_end().await;
+                }
+                let page = self.store.events(&self.query()).await?;
+                if page.events.is_empty() {
+                    // Nothing up to the head is wanted.
+                    self.at = head;
+                }
+                page
+            }
+        };
+        let Some(last) = events.last() else { return Ok(None) };
+        self.at = last.seq;
+        if more {
+            let (store, query) = (Arc::clone(&self.store), self.query());
+            self.ahead = Some(self.tasks.spawn(async move { store.events(&query).await }));
         }
-        let query = EventQuery {
+        let over = events.iter().any(|event| event.kind == EventKind::BoardDeleted);
+        let log = self.log;
+        let lines = events.into_iter().map(|event| Line { log, seq: event.seq, text: event.text }).collect();
+        Ok(Some(Lines { lines, over }))
+    }
+
+    fn query(&self) -> EventQuery {
+        EventQuery {
             log: self.log,
             after: self.at,
             task: self.task,
             kinds: self.kinds.clone(),
             limit: PIECE_EVENTS,
             max_bytes: PIECE_BYTES,
-        };
-        let events = self.store.events(&query).await?;
-        let Some(last) = events.last() else {
-            // Nothing up to the head is wanted.
-            self.at = head;
-            return Ok(None);
-        };
-        self.at = last.seq;
-        let over = events.iter().any(|event| event.kind == EventKind::BoardDeleted);
-        let log = self.log;
-        let lines = events.into_iter().map(|event| Line { log, seq: event.seq, text: event.text }).collect();
-        Ok(Some(Lines { lines, over }))
+        }
+    }
+
+    async fn at_the_end(&mut self) -> Result<Option<Lines>, StoreError> {
+        self.caught_up = true;
+        // The watch has heard of more than the store will show: the log is out of sight with its board.
+        if self.watch.recent(self.at).is_none() {
+            if !self.still_there().await {
+                return Ok(Some(Lines { lines: Vec::new(), over: true }));
+            }
+            self.caught_up = false;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(None)
     }
 
     /// What is wanted of events that follow one another, up to one piece. The rest is at hand when asked again.
@@ -117,6 +146,14 @@ impl LogReader {
             Log::System => true,
             // A store that does not answer says nothing about the board.
             Log::Board(board) => !matches!(self.store.board(board).await, Ok(None)),
+        }
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        if let Some(page) = &self.ahead {
+            page.abort();
         }
     }
 }

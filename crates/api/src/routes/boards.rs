@@ -151,12 +151,10 @@ impl EditSettings {
 async fn list(State(api): State<Arc<Api>>, who: Principal, params: Params) -> Result<Answered, Problem> {
     let limit = params.limit()?;
     let archived = params.flag("archived")?;
-    let after = params.cursor()?.map(|text| text.parse());
-    let after =
-        after.transpose().map_err(|_| Problem::parameter("cursor", "is not one that this list has given out"))?;
-    let (seen, more) = api.boards_seen(&who, after, limit, archived).await?;
-    let next = seen.last().filter(|_| more).map(|row| cursor(&row.board.id.to_string()));
-    Answered::json(StatusCode::OK, &List { items: seen.iter().map(BoardView::of).collect(), next_cursor: next })
+    let after = params.cursor()?;
+    let (seen, next) = api.boards_seen(&who, after, limit, archived).await?;
+    let items = seen.iter().map(BoardView::of).collect();
+    Answered::json(StatusCode::OK, &List { items, next_cursor: next.as_deref().map(cursor) })
 }
 
 /// Makes a board with the usual columns.
@@ -252,13 +250,13 @@ async fn edit(
     tag = "boards",
     params(
         ("id" = String, Path, description = "Its id, or its key."),
-        ("purge" = Option<bool>, Query, description = "For good, with its tasks and its log."),
+        ("purge" = Option<bool>, Query, description = "For good, with its tasks and its log; also one that is deleted already."),
     ),
     responses((status = 200, body = BoardView), (status = 409, body = Problem, description = "`has_dependents`.")),
 )]
 async fn remove(State(api): State<Arc<Api>>, who: Principal, Id(id): Id, params: Params) -> Result<Answered, Problem> {
-    let board = api.board_id(&who, &id).await?;
     let purge = params.flag("purge")?;
+    let board = if purge { api.board_kept(&who, &id).await? } else { api.board_id(&who, &id).await? };
     let how = if purge { Removal::Purge } else { Removal::Hide };
     let by = By::person(&who.person);
     let gone = api.engine.delete_board(&by, board, how).await?;

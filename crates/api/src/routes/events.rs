@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use kanvoy_domain::{Log, Seq, TaskId};
-use kanvoy_store::EventQuery;
+use kanvoy_store::{EventQuery, Events};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,13 +91,10 @@ async fn page(api: &Api, log: Log, task: Option<TaskId>, params: &Params) -> Res
     };
     let limit = params.limit()?;
     let kinds = live::kinds(params)?;
-    // One more than is given tells whether there is another page.
-    let query = EventQuery { log, after, task, kinds, limit: limit + 1, max_bytes: MOST_BYTES };
-    let mut events = api.store.events(&query).await?;
-    let more = events.len() > limit as usize;
-    events.truncate(limit as usize);
+    let query = EventQuery { log, after, task, kinds, limit, max_bytes: MOST_BYTES };
+    let Events { events, more } = api.store.events(&query).await?;
     let bytes: usize = events.iter().map(|event| event.text.len()).sum();
-    let next = events.last().filter(|_| more || bytes >= MOST_BYTES).map(|last| last.seq);
+    let next = events.last().filter(|_| more).map(|last| last.seq);
 
     // Put together by hand: the events are JSON already, and are not to be reshaped.
     let mut body = Vec::with_capacity(bytes + events.len() + 64);

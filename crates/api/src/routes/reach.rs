@@ -20,6 +20,23 @@ impl Api {
         Ok(board)
     }
 
+    /// As [`Self::board_id`], and also one that was deleted and not purged.
+    pub(crate) async fn board_kept(&self, who: &Principal, id: &str) -> Result<BoardId, Problem> {
+        match self.board_row(who, id).await {
+            Ok(row) => Ok(row.board.id),
+            Err(problem) => {
+                let board = match (id.parse::<BoardId>(), key(id)) {
+                    (Ok(board), _) => self.store.deleted_board(board).await?,
+                    (Err(_), Some(key)) => self.store.deleted_board_by_key(&key).await?,
+                    (Err(_), None) => None,
+                };
+                let board = board.ok_or(problem)?.id;
+                self.seen(who, board, "board", id)?;
+                Ok(board)
+            }
+        }
+    }
+
     pub(crate) async fn board_row(&self, who: &Principal, id: &str) -> Result<BoardRow, Problem> {
         let row = match (id.parse::<BoardId>(), key(id)) {
             (Ok(board), _) => self.store.board(board).await?,
@@ -55,28 +72,36 @@ impl Api {
         }
     }
 
-    /// A page of the boards that they see, and whether there are more. Those that they do not see leave no trace in it: not
-    /// in its length, and not in its cursor.
+    /// A page of the boards that they see, and where the next one begins. Those that they do not see leave no trace in it:
+    /// not in its length, and not in its cursor.
     pub(crate) async fn boards_seen(
         &self,
         who: &Principal,
-        mut after: Option<BoardId>,
+        mut after: Option<String>,
         limit: u32,
         archived: bool,
-    ) -> Result<(Vec<BoardRow>, bool), Problem> {
-        let wanted = limit as usize;
-        let mut seen = Vec::new();
+    ) -> Result<(Vec<BoardRow>, Option<String>), Problem> {
+        let mut seen: Vec<BoardRow> = Vec::new();
+        let mut full: Option<String> = None;
         loop {
-            // One more than is given tells whether there is another page.
-            let page = self.store.boards(after, MOST.max(limit + 1), archived).await?;
-            after = page.items.last().map(|row| row.board.id);
-            let more = page.next.is_some();
-            seen.extend(page.items.into_iter().filter(|row| self.may_see(who, row.board.id)));
-            if seen.len() > wanted || !more {
-                let more = seen.len() > wanted;
-                seen.truncate(wanted);
-                return Ok((seen, more));
+            // Of a page that fills the list, every board is seen: its cursor is the last one's. After it, one more that is
+            // seen tells whether there is another page.
+            let wanted = limit.saturating_sub(u32::try_from(seen.len()).unwrap_or(u32::MAX));
+            let page =
+                self.store.boards(after.as_deref(), if full.is_some() { MOST } else { wanted }, archived).await?;
+            let mut visible = page.items.into_iter().filter(|row| self.may_see(who, row.board.id));
+            match &full {
+                Some(_) if visible.next().is_some() => return Ok((seen, full)),
+                Some(_) => {}
+                None => seen.extend(visible),
             }
+            if page.next.is_none() {
+                return Ok((seen, None));
+            }
+            if full.is_none() && seen.len() >= limit as usize {
+                full.clone_from(&page.next);
+            }
+            after = page.next;
         }
     }
 

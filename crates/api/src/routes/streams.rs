@@ -114,7 +114,7 @@ async fn one(
     };
     let wanted = wanted?;
     let ready = Ready { at: api.clock.now(), board: Some(board), task, head: Some(head), cursor: None };
-    let source = Source::One(LogReader::new(Arc::clone(&api.store), watch, log, task, kinds, at));
+    let source = Source::One(LogReader::new(api, watch, log, task, kinds, at));
     Ok(live::begin(api, wanted, Stream { source, who, board: Some(board), ready: ready.text() }))
 }
 

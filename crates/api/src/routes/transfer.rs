@@ -1,7 +1,7 @@
 //! A board as a file, out and in: one JSON object a line, streamed both ways.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::BodyExt;
+use kanvoy_domain::BoardId;
 use kanvoy_engine::{By, Export, Import, ImportAs, MAX_LINE};
 use kanvoy_store::Claim;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +31,13 @@ const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// A sender that falls silent for so long has gone.
 const NEXT_WITHIN: Duration = Duration::from_secs(60);
+
+/// So long, and so often, one import looks whether another of the same board and key has come to its end.
+const OTHER_WITHIN: Duration = Duration::from_secs(30);
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Seconds after which a file that met another of its kind may be sent again.
+const RETRY_AFTER: u32 = 2;
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(export)).routes(routes!(import))
@@ -85,13 +93,18 @@ async fn import(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, mut body) = request.into_parts();
-    match taken(&api, &who, &parts, &params, &mut body).await {
-        Ok(response) => Ok(response),
-        Err(problem) => {
-            body::drain(&api, body);
-            Err(problem)
+    let tracker = api.connections.clone();
+    // Apart from the request: however its connection ends, what was read of a file that was not taken is removed again.
+    let done = tracker.spawn(async move {
+        match taken(&api, &who, &parts, &params, &mut body).await {
+            Ok(response) => Ok(response),
+            Err(problem) => {
+                body::drain(&api, body);
+                Err(problem)
+            }
         }
-    }
+    });
+    done.await.unwrap_or_else(|error| Err(Problem::internal(error)))
 }
 
 async fn taken(
@@ -114,19 +127,22 @@ async fn taken(
     if let Some(key) = key {
         let unknown = Claim { person: who.person.to_string(), key: key.to_owned(), fingerprint: [0; 32], at: now };
         if let Some(answer) = api.store.answer(&unknown).await? {
-            while let Some(piece) = came(body).await? {
-                print.take(&piece);
-            }
+            rest(api, body, &mut print).await?;
             return idempotency::recalled(&print.claim(who, key, now), answer);
         }
     }
     let how = ImportAs { key: params.text("key").map(str::to_owned), name: params.text("name").map(str::to_owned) };
     let mut import = api.engine.import(&By::person(&who.person), how);
-    if let Err(problem) = lines(body, &mut import, &mut print).await {
-        if let Err(error) = import.abandon().await {
-            tracing::warn!("what an import left is removed at the next start: {error}");
-        }
-        return Err(problem);
+    if let Err(problem) = lines(api, body, &mut import, &mut print).await {
+        import.abandon().await;
+        return match (key, import.beside()) {
+            (Some(key), Some(board)) => {
+                rest(api, body, &mut print).await?;
+                after_the_other(api, &print.claim(who, key, now), board).await
+            }
+            (None, Some(_)) => Err(problem.retry_after(RETRY_AFTER)),
+            (_, None) => Err(problem),
+        };
     }
     let claim = key.map(|key| print.claim(who, key, now));
     let row = import.finish(claim.clone()).await?.board;
@@ -139,9 +155,44 @@ async fn taken(
     Ok(answered.into_response())
 }
 
-async fn lines(body: &mut Body, import: &mut Import, print: &mut Fingerprint) -> Result<(), Problem> {
+/// Another request is importing this very board; if it has this request's key, its answer is this one's too.
+async fn after_the_other(api: &Arc<Api>, claim: &Claim, board: BoardId) -> Result<Response, Problem> {
+    let until = Instant::now() + OTHER_WITHIN;
+    loop {
+        // Asked before the store is: what ends in between has left its claim.
+        let under_way = api.store.half_imported().await?.contains(&board);
+        match api.store.answer(claim).await? {
+            Some(answer) if answer.said.is_some() || answer.fingerprint != claim.fingerprint => {
+                return idempotency::recalled(claim, answer);
+            }
+            // It is done; its answer is about to be kept.
+            Some(_) => {}
+            None if under_way => {}
+            None => return Err(still_beside()),
+        }
+        if Instant::now() > until || api.shutdown.is_cancelled() {
+            return Err(still_beside());
+        }
+        tokio::time::sleep(LOOKS_AGAIN_AFTER).await;
+    }
+}
+
+fn still_beside() -> Problem {
+    let detail = "another import of this very board was under way; send the file again when that is done";
+    Problem::new(Code::Contended, detail).retry_after(RETRY_AFTER)
+}
+
+/// What is left of the file counts for what it is, not for what is in it.
+async fn rest(api: &Api, body: &mut Body, print: &mut Fingerprint) -> Result<(), Problem> {
+    while let Some(piece) = came(api, body).await? {
+        print.take(&piece);
+    }
+    Ok(())
+}
+
+async fn lines(api: &Api, body: &mut Body, import: &mut Import, print: &mut Fingerprint) -> Result<(), Problem> {
     let mut begun = BytesMut::new();
-    while let Some(mut data) = came(body).await? {
+    while let Some(mut data) = came(api, body).await? {
         print.take(&data);
         while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
             let line = data.split_to(end + 1);
@@ -164,10 +215,17 @@ async fn lines(body: &mut Body, import: &mut Import, print: &mut Fingerprint) ->
     Ok(())
 }
 
-/// The file as it comes, piece by piece; `None` at its end.
-async fn came(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+/// The file as it comes, piece by piece; `None` at its end. Stopping does not wait for a long file.
+async fn came(api: &Api, body: &mut Body) -> Result<Option<Bytes>, Problem> {
     loop {
-        let Ok(frame) = tokio::time::timeout(NEXT_WITHIN, body.frame()).await else {
+        let frame = tokio::select! {
+            frame = tokio::time::timeout(NEXT_WITHIN, body.frame()) => frame,
+            () = api.shutdown.cancelled() => {
+                let detail = "the server stops; send the file again when it is back";
+                return Err(Problem::new(Code::Unavailable, detail).retry_after(RETRY_AFTER));
+            }
+        };
+        let Ok(frame) = frame else {
             return Err(Problem::new(Code::BadRequest, "the file stopped coming"));
         };
         let Some(frame) = frame else { return Ok(None) };

@@ -204,7 +204,7 @@ impl House {
         // The server may answer and hang up before all is sent.
         let _ = stream.write_all(bytes).await;
         let mut all = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut all)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut all)).await;
         String::from_utf8_lossy(&all).into_owned()
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Plan, id_of};
 use crate::error::damaged;
-use crate::ledger::{Counter, Ledger, Standing};
+use crate::ledger::{Counter, HIGHEST, Ledger, Standing};
 use crate::script::{Expect, Value, int};
 use crate::tables::{self, event_row, task_row};
 
@@ -17,7 +17,10 @@ const AT_ONCE: usize = 500;
 impl<'m> Plan<'m> {
     pub(super) fn restore(&mut self, piece: &'m Restored, ledger: &mut Ledger) -> Result<(), StoreError> {
         match piece {
-            Restored::Board(board) => self.insert_board(board, ledger.open(board.id, Standing::Importing)?, 1),
+            Restored::Board(board) => {
+                countable("a version of the board", [board.version, board.rev])?;
+                self.insert_board(board, ledger.open(board.id, Standing::Importing)?, 1)
+            }
             Restored::Tasks(tasks) => {
                 for tasks in tasks.chunks(AT_ONCE) {
                     self.restore_tasks(tasks, ledger)?;
@@ -42,6 +45,7 @@ impl<'m> Plan<'m> {
         );
         self.script.step_with(format!("DELETE FROM task WHERE {which}"), on_board, Expect::Anything);
         for (task, deleted) in tasks {
+            countable("a number or version of a task", [task.number, task.version, task.rev])?;
             let mut counter = ledger.importing(task.board_id)?;
             if task.number >= counter.next_number {
                 counter.next_number = task.number + 1;
@@ -65,6 +69,7 @@ impl<'m> Plan<'m> {
     ) -> Result<(), StoreError> {
         let mut counter = ledger.importing(board)?;
         for event in events {
+            countable("the seq of an event", [event.seq])?;
             let (body, at) = parts(event)?;
             let covered = covered_from(event);
             if counter.head == 0 && covered < event.seq {
@@ -93,6 +98,7 @@ impl<'m> Plan<'m> {
         next_number: TaskNumber,
         ledger: &mut Ledger,
     ) -> Result<(), StoreError> {
+        countable("the head or the next number", [head, next_number])?;
         let mut counter = ledger.importing(board)?;
         if head > counter.head {
             // The end of the log was not brought along. A reader's cursor must still come past it.
@@ -123,6 +129,13 @@ impl<'m> Plan<'m> {
             vec![int(first), Value::Int(at.millis()), Value::Int(counter.log)],
             Expect::Anything,
         );
+    }
+}
+
+fn countable<const N: usize>(what: &str, numbers: [u64; N]) -> Result<(), StoreError> {
+    match numbers.into_iter().find(|number| *number > HIGHEST) {
+        Some(number) => Err(damaged("the import", format!("{number} is too high for {what}"))),
+        None => Ok(()),
     }
 }
 

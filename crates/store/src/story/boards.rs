@@ -48,12 +48,24 @@ pub(super) async fn boards_are_made_and_changed(world: &World) {
     let mut listed = Vec::new();
     let mut after = None;
     loop {
-        let page = world.store.boards(after, 1, true).await.expect("lists");
+        let page = world.store.boards(after.as_deref(), 1, true).await.expect("lists");
         listed.extend(page.items.iter().map(|row| row.board.id));
-        let Some(next) = page.next else { break };
-        after = Some(next.parse().expect("the position of a board is its id"));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
     }
     assert_eq!(listed, [board.id, more[0].id, more[1].id], "in the order of their making");
+    for bad in ["", "x", "-1", "0", &board.id.to_string()] {
+        assert_refused!(world.store.boards(Some(bad), 1, true).await, StoreError::BadCursor);
+    }
+
+    let page = world.store.boards(None, 2, true).await.expect("lists");
+    world.change(Change::PurgeBoard(more[0].id)).await.expect("is purged");
+    let rest = world.store.boards(page.next.as_deref(), 2, true).await.expect("lists");
+    let rest: Vec<_> = rest.items.iter().map(|row| row.board.id).collect();
+    assert_eq!(rest, [more[1].id], "the list goes on where a board was purged");
+    world.board("MORE1").await;
 }
 
 pub(super) async fn columns_hold_their_cards(world: &World) {
@@ -92,6 +104,19 @@ pub(super) async fn columns_hold_their_cards(world: &World) {
     assert_eq!(world.store.lie_of(extra).await.expect("reads"), [(task.id, task.rank.clone())]);
     assert_eq!(world.store.last_rank(extra).await.expect("reads"), Some(task.rank.clone()));
     assert_eq!(world.store.last_rank(todo).await.expect("reads"), None);
+
+    let mut lying = vec![world.seen_task(task.id).await.expect("is there").task];
+    // The later, the further up; the last two share a rank, and the lower number lies first.
+    for rank in ["Y", "M", "C", "C"] {
+        let mut card = world.unmade_task(&board, rank);
+        (card.column_id, card.rank) = (extra, rank.parse().expect("a rank"));
+        lying.push(world.add(card).await);
+    }
+    lying.sort_by(|one, other| (&one.rank, one.number).cmp(&(&other.rank, other.number)));
+    assert_eq!(lying.iter().map(|task| task.number).collect::<Vec<_>>()[..3], [4, 5, 3]);
+    assert_eq!(world.store.tasks_in_column(extra).await.expect("reads"), lying, "as they lie");
+    let places: Vec<_> = lying.iter().map(|task| (task.id, task.rank.clone())).collect();
+    assert_eq!(world.store.lie_of(extra).await.expect("reads"), places);
 
     let mut swapped = rev(3)(narrower);
     swapped.columns.reverse();
@@ -140,6 +165,12 @@ pub(super) async fn boards_are_hidden_and_purged(world: &World) {
     let unmade = world.unmade_task(&board, "Too late");
     assert_refused!(world.change(Change::NewTask(unmade)).await, StoreError::NotFound);
     assert_refused!(world.change(Change::Task(task.clone())).await, StoreError::NotFound);
+    let kept = world.store.deleted_board(board.id).await.expect("reads").expect("is kept");
+    assert_eq!((kept.id, &kept.key, kept.columns.len()), (board.id, &board.key, board.columns.len()));
+    assert_eq!(
+        world.store.deleted_board_by_key(&board.key).await.expect("reads").map(|board| board.id),
+        Some(board.id)
+    );
     assert_refused!(world.change(Change::DeleteBoard(board.clone())).await, StoreError::NotFound);
     let again = world.unmade_board("GONE");
     assert_refused!(world.change(Change::NewBoard(again)).await, StoreError::Taken("key"));

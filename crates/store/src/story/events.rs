@@ -19,7 +19,7 @@ pub(super) async fn events_are_read_in_pages(world: &World) {
     let committed = world.commit(vec![], events.collect()).await.expect("is kept");
     assert_eq!(committed.seqs, (4..=23).collect::<Vec<_>>());
 
-    let read = |query: EventQuery| async move { world.store.events(&query).await.expect("reads") };
+    let read = |query: EventQuery| async move { world.store.events(&query).await.expect("reads").events };
     let all = world.all_of(log);
     let whole = read(all.clone()).await;
     assert_eq!(seqs(&whole), (1..=23).collect::<Vec<_>>());
@@ -49,6 +49,24 @@ pub(super) async fn events_are_read_in_pages(world: &World) {
     assert_eq!(seqs(&read(within(first + second)).await), [4, 5]);
     assert_eq!(seqs(&read(within(first + second - 1)).await), [4]);
     assert_eq!(seqs(&read(within(1)).await), [4], "one is given, however long it is");
+
+    // Whether there are more of what was asked for, however a page came to its end.
+    let of_one = EventQuery { task: Some(one.id), ..all.clone() };
+    let waiting = EventQuery { kinds: Kinds::Only(vec![EventKind::TaskWaiting]), ..all.clone() };
+    for (more, query) in [
+        (true, within(first + second)),
+        (true, within(1)),
+        (true, EventQuery { limit: 22, ..all.clone() }),
+        (false, EventQuery { limit: 23, ..all.clone() }),
+        (false, EventQuery { after: 23, ..all.clone() }),
+        (false, EventQuery { after: 22, max_bytes: 1, ..all.clone() }),
+        (true, EventQuery { limit: 10, ..of_one.clone() }),
+        (false, EventQuery { limit: 11, ..of_one }),
+        (true, EventQuery { limit: 4, ..waiting.clone() }),
+        (false, EventQuery { limit: 5, ..waiting }),
+    ] {
+        assert_eq!(world.store.events(&query).await.expect("reads").more, more, "{query:?}");
+    }
 
     assert_eq!(world.store.head(log).await.expect("reads"), 23);
     assert!(world.store.heads().await.expect("reads").contains(&(log, 23)));
@@ -89,7 +107,7 @@ pub(super) async fn retention_leaves_one_gap(world: &World) {
     let row = world.store.board(board.id).await.expect("reads").expect("is there");
     assert_eq!((row.first_seq, row.head_seq), (10, 21));
 
-    let read = |query: EventQuery| async move { world.store.events(&query).await.expect("reads") };
+    let read = |query: EventQuery| async move { world.store.events(&query).await.expect("reads").events };
     let all = world.all_of(log);
     let left = read(all.clone()).await;
     assert_eq!(seqs(&left), (9..=21).collect::<Vec<_>>());
@@ -102,6 +120,10 @@ pub(super) async fn retention_leaves_one_gap(world: &World) {
     let from = |after| EventQuery { after, limit: 2, ..all.clone() };
     assert_eq!(seqs(&read(from(4)).await), [9, 10]);
     assert_eq!(seqs(&read(from(8)).await), [9, 10]);
+    for (limit, more) in [(12, true), (13, false)] {
+        let page = world.store.events(&EventQuery { limit, ..all.clone() }).await.expect("reads");
+        assert_eq!((page.events.len(), page.more), (limit as usize, more), "the gap counts as one");
+    }
     assert_eq!(seqs(&read(from(9)).await), [10, 11], "whoever has come past it sees no gap");
     let of_task = read(EventQuery { task: Some(task.id), ..from(0) }).await;
     assert_eq!(seqs(&of_task), [9, 10], "a task's reader is told too");

@@ -111,6 +111,7 @@ pub(super) async fn an_import_may_be_cut_off(world: &World) {
     restore(Restored::Tasks(vec![(task.clone(), false)])).await.expect("goes on");
     assert_eq!(world.seen_task(task.id).await, None);
     assert_eq!(world.store.half_imported().await.expect("reads"), [board.id]);
+    numbers_too_high_are_refused(world, &board).await;
     world.change(Change::PurgeBoard(board.id)).await.expect("is purged");
     assert_eq!(world.store.half_imported().await.expect("reads"), []);
 
@@ -142,4 +143,28 @@ pub(super) async fn an_import_may_be_cut_off(world: &World) {
     assert_eq!((seqs(&log), &log[0]), (vec![1, 5, 6], &only));
     let gap: serde_json::Value = serde_json::from_slice(&log[1].text).expect("a gap is JSON");
     assert_eq!((&gap["data"]["from"], &gap["data"]["to"]), (&2.into(), &5.into()));
+}
+
+/// From the highest number there is, nothing could be counted on.
+async fn numbers_too_high_are_refused(world: &World, board: &Board) {
+    let log = Log::Board(board.id);
+    for high in [1 << 53, u64::MAX] {
+        let task = |number, version| Task { number, version, ..world.unmade_task(board, "Too high") };
+        let body = world.note(log, "too high").body(|_| None);
+        let text = event::with_seq(high, &body).into();
+        let event = StoredEvent { seq: high, kind: EventKind::BoardUpdated, task: None, text };
+        let pieces = [
+            Restored::Board(Box::new(Board { version: high, ..world.unmade_board("HIGH") })),
+            Restored::Tasks(vec![(task(high, 1), false)]),
+            Restored::Tasks(vec![(task(5, high), true)]),
+            Restored::Events { board: board.id, events: vec![event] },
+            Restored::Finished { board: board.id, head: high, next_number: 9 },
+            Restored::Finished { board: board.id, head: 9, next_number: high },
+        ];
+        for piece in pieces {
+            assert_refused!(world.change(Change::Restore(piece)).await, StoreError::Damaged(_));
+        }
+    }
+    let system = world.commit(vec![], vec![world.note(Log::System, "goes on")]).await;
+    system.expect("others are not concerned");
 }

@@ -268,6 +268,8 @@ pub(super) async fn tasks_are_hidden_and_purged(world: &World) {
     let purge = |task: &Task| Change::PurgeTask { task: task.id, board: board.id, at };
     world.commit(vec![purge(&gone)], vec![world.note(log, "purged")]).await.expect("is purged");
     assert_refused!(world.change(purge(&gone)).await, StoreError::NotFound);
+    let late = world.note(log, "late, about the one that is gone").about(gone.id);
+    assert_refused!(world.commit(vec![], vec![late]).await, StoreError::NotFound);
     assert_eq!(world.store.deleted_task(gone.id).await.expect("reads"), None);
     let after = world.log(log).await;
     assert_eq!(seqs(&after), (1..=before.len() as u64 + 1).collect::<Vec<_>>(), "no hole is left");

@@ -161,9 +161,13 @@ impl World {
         let mut all = Vec::new();
         loop {
             let page = self.store.events(&query).await.expect("the log can be read");
-            let Some(last) = page.last() else { return all };
-            query.after = last.seq;
-            all.extend(page);
+            if let Some(last) = page.events.last() {
+                query.after = last.seq;
+            }
+            all.extend(page.events);
+            if !page.more {
+                return all;
+            }
         }
     }
 

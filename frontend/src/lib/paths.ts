@@ -1,0 +1,1 @@
+export const cardKey = (boardKey: string, number: number) => `${boardKey}-${number}`;
