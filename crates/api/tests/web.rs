@@ -45,9 +45,7 @@ async fn the_page_is_found_from_every_place_in_it() {
     let again = house.ask(Method::GET, &asset).header(IF_NONE_MATCH, tag).send().await.expect("is answered");
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
 
-    for missing in
-        ["/assets/main-of-an-older-build.js", "/assets/", "/x.js", "/api/v1/nowhere", "/api", "/rpcx/../api/x"]
-    {
+    for missing in ["/assets/main-of-an-older-build.js", "/assets/", "/x.js", "/api/v1/nowhere", "/api", "/rpcx/../api/x"] {
         let status = load(&house, missing).await.status();
         assert_eq!(status, StatusCode::NOT_FOUND, "{missing}");
     }
