@@ -3,11 +3,12 @@
 use kanvoy_domain::text::BoardKey;
 use kanvoy_domain::{Board, BoardId, Column, ColumnId, Settings, Timestamp};
 use kanvoy_store::{BoardRow, Page, StoreError};
+use kanvoy_store_sql::damaged;
+use kanvoy_store_sql::tables::uuid;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
-use crate::error::{broken, damaged};
-use crate::tables::uuid;
+use crate::error::broken;
 
 /// A board with its columns, which come as JSON in the order in which they stand.
 macro_rules! any_board {

@@ -1,16 +1,17 @@
 //! What is wrong with what is kept, a sentence a fault: the file itself, the keys between its rows, and what must always be
 //! true of logs, numbers, states and arrows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
-use kanvoy_domain::{State, TaskId, graph};
+use kanvoy_domain::{State, TaskId};
 use kanvoy_store::StoreError;
+use kanvoy_store_sql::arrows::a_circle;
+use kanvoy_store_sql::tables::uuid;
 use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::error::broken;
 use crate::open::read_only;
-use crate::tables::uuid;
 
 /// Looks through the whole database in the file. A daemon may be at work on it.
 pub async fn check(path: &Path) -> Result<Vec<String>, StoreError> {
@@ -167,31 +168,4 @@ async fn circles(connection: &mut SqliteConnection) -> Result<Vec<String>, Store
         }
     }
     Ok(faults)
-}
-
-/// Takes away whatever points at nothing, until nothing is left or only what leads into a circle.
-fn a_circle(arrows: &[(TaskId, TaskId)]) -> Option<Vec<TaskId>> {
-    let mut left: HashMap<TaskId, HashSet<TaskId>> = HashMap::new();
-    let mut into: HashMap<TaskId, Vec<TaskId>> = HashMap::new();
-    for (from, to) in arrows {
-        left.entry(*from).or_default().insert(*to);
-        into.entry(*to).or_default().push(*from);
-    }
-    let mut free: Vec<TaskId> = into.keys().filter(|task| !left.contains_key(task)).copied().collect();
-    while let Some(task) = free.pop() {
-        for from in into.remove(&task).unwrap_or_default() {
-            if let Some(targets) = left.get_mut(&from) {
-                targets.remove(&task);
-                if targets.is_empty() {
-                    left.remove(&from);
-                    free.push(from);
-                }
-            }
-        }
-    }
-    let mut arrows: Vec<(TaskId, TaskId)> =
-        left.into_iter().flat_map(|(from, targets)| targets.into_iter().map(move |to| (from, to))).collect();
-    // The same circle each time it is asked for.
-    arrows.sort_unstable();
-    arrows.iter().find_map(|(start, target)| graph::circle(*start, &[*target], &arrows))
 }

@@ -57,8 +57,3 @@ pub(crate) fn refused(error: &sqlx::Error) -> Option<StoreError> {
 fn primary_code(error: &dyn DatabaseError) -> i32 {
     error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default() & 0xff
 }
-
-/// A value that is not what we wrote.
-pub(crate) fn damaged(what: &str, why: impl std::fmt::Display) -> StoreError {
-    StoreError::Damaged(format!("{what}: {why}"))
-}

@@ -4,10 +4,11 @@ use futures_util::TryStreamExt;
 use kanvoy_domain::event::{self, EventKind, Log, Seq};
 use kanvoy_domain::{BoardId, TaskId, Timestamp};
 use kanvoy_store::{EventQuery, Events, Kinds, StoreError, StoredEvent};
+use kanvoy_store_sql::damaged;
+use kanvoy_store_sql::tables::uuid;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
-use crate::error::{broken, damaged};
-use crate::tables::uuid;
+use crate::error::broken;
 
 /// One statement, so that a reader sees the log as it was at one moment: what retention removes meanwhile is either among
 /// the rows or under the gap, never missing from both.

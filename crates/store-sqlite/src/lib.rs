@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of HTTP, and of no other store.
 //!
-//! Start reading at [`writer`] (how a commit becomes durable) and at the migrations (what is kept).
+//! Start reading at [`kanvoy_store_sql::writer`] (how a commit becomes durable) and at the migrations (what is kept).
 
 mod backup;
 mod boards;
@@ -11,12 +11,10 @@ mod error;
 mod events;
 mod ledger;
 mod open;
-mod plan;
+mod pen;
 mod script;
 mod sessions;
-mod tables;
 mod tasks;
-mod writer;
 
 use std::path::{Path, PathBuf};
 
@@ -30,13 +28,13 @@ use kanvoy_domain::{Board, BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Ti
 use kanvoy_store::{
     Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Events, Page, Store, StoreError, TaskQuery, TaskRow,
 };
+use kanvoy_store_sql::Ask;
 pub use open::OpenError;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{closed, interrupted};
-use crate::writer::Ask;
 
 /// Cloning is not needed: callers share it in an `Arc<dyn Store>`.
 pub struct SqliteStore {

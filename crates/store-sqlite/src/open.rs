@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kanvoy_store::{StoreError, Tell};
+use kanvoy_store_sql::{GROUP, Writer};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -19,8 +20,8 @@ use tracing::info;
 
 use crate::SqliteStore;
 use crate::backup::copy;
-use crate::ledger::Ledger;
-use crate::writer::{GROUP, Writer};
+use crate::ledger;
+use crate::pen::FilePen;
 
 /// Why the store did not open: which file, what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +87,7 @@ impl SqliteStore {
         };
         let mut connection = writer(path).connect().await.map_err(not_a_database)?;
         upgrade(path, &mut connection, migrations).await?;
-        let ledger = Ledger::load(&mut connection)
+        let ledger = ledger::load(&mut connection)
             .await
             .map_err(|error| OpenError::Unreadable { path: path.to_owned(), error })?;
         let readers = SqlitePoolOptions::new()
@@ -98,8 +99,8 @@ impl SqliteStore {
 
         let (asks, queue) = mpsc::channel(QUEUE);
         let tasks = TaskTracker::new();
-        let writer = Writer::new(connection, ledger, tell, path.to_owned(), lock);
-        tasks.spawn(writer.run(queue, readers.clone()));
+        let pen = FilePen::new(connection, path.to_owned(), readers.clone(), lock);
+        tasks.spawn(Writer::new(pen, ledger, tell).run(queue));
         Ok(Self { readers, writer: asks, tasks, path: path.to_owned() })
     }
 }

@@ -1,4 +1,4 @@
-//! Statements for the writer's connection, and how they get there.
+//! Scripts on the writer's connection.
 //!
 //! A trip to the connection's thread and back costs more than most statements do. So rows of one table travel together in
 //! one `INSERT`, and small statements travel together in one text, which SQLite takes one after another.
@@ -8,109 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use kanvoy_domain::TaskId;
 use kanvoy_store::StoreError;
+use kanvoy_store_sql::{Expect, Item, Rows, Script, Stop, Value};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor, SqliteConnection};
 
 use crate::error::{broken, refused};
-
-#[derive(Clone, Debug)]
-pub(crate) enum Value<'m> {
-    Null,
-    Int(i64),
-    Text(Cow<'m, str>),
-    Blob(&'m [u8]),
-    Id([u8; 16]),
-}
-
-/// A statement that takes any number of rows: `head (?, ?), (?, ?) tail`.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    pub head: &'static str,
-    pub columns: usize,
-    pub tail: &'static str,
-}
-
-/// How many rows a statement must have changed, or who has missed what.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Expect {
-    Anything,
-    Changed(u64, Missed),
-}
-
-/// What was not as the commit counted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missed {
-    /// The row is there no more.
-    Gone,
-    /// Another row is there, or was changed.
-    Changed,
-    /// Either, as the row of this task may tell.
-    Task(TaskId),
-}
-
-#[derive(Debug)]
-enum Item<'m> {
-    Step { sql: Cow<'static, str>, values: Vec<Value<'m>>, expect: Expect },
-    Rows { rows: &'static Rows, values: Vec<Value<'m>> },
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Script<'m> {
-    items: Vec<Item<'m>>,
-}
-
-impl<'m> Script<'m> {
-    pub fn step(&mut self, sql: &'static str, values: Vec<Value<'m>>, expect: Expect) {
-        self.items.push(Item::Step { sql: Cow::Borrowed(sql), values, expect });
-    }
-
-    /// A step whose text was put together for as many values as there are.
-    pub fn step_with(&mut self, sql: String, values: Vec<Value<'m>>, expect: Expect) {
-        self.items.push(Item::Step { sql: Cow::Owned(sql), values, expect });
-    }
-
-    /// Joins the rows of the same statement that were added since the last step.
-    pub fn row(&mut self, rows: &'static Rows, row: Vec<Value<'m>>) {
-        debug_assert_eq!(row.len(), rows.columns, "{}", rows.head);
-        for item in self.items.iter_mut().rev() {
-            match item {
-                Item::Rows { rows: same, values } if std::ptr::eq(*same, rows) => {
-                    values.extend(row);
-                    return;
-                }
-                Item::Rows { .. } => {}
-                Item::Step { .. } => break,
-            }
-        }
-        self.items.push(Item::Rows { rows, values: row });
-    }
-
-    pub fn append(&mut self, other: Self) {
-        for item in other.items {
-            match item {
-                Item::Rows { rows, values } => {
-                    let mut values = values.into_iter();
-                    while values.len() > 0 {
-                        self.row(rows, values.by_ref().take(rows.columns).collect());
-                    }
-                }
-                step @ Item::Step { .. } => self.items.push(step),
-            }
-        }
-    }
-}
-
-/// Why a script stopped.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// A rule of the tables was broken.
-    Refused(StoreError),
-    Missed(Missed),
-    /// Nothing is known of the transaction any more.
-    Broken(StoreError),
-}
 
 /// Rows that share a text with other statements. A larger statement travels alone, so that there are few different texts,
 /// all of which SQLite keeps compiled.
@@ -128,8 +31,8 @@ pub(crate) struct Texts {
 impl Texts {
     fn of(&mut self, rows: &'static Rows, count: usize) -> Arc<str> {
         let text = self.known.entry((rows.head, count)).or_insert_with(|| {
-            let row = format!("({})", vec!["?"; rows.columns].join(", "));
-            format!("{} {} {}", rows.head, vec![row.as_str(); count].join(", "), rows.tail).into()
+            let row = format!("({})", vec!["?"; rows.columns.len()].join(", "));
+            format!("{} VALUES {} {}", rows.head, vec![row.as_str(); count].join(", "), rows.tail).into()
         });
         Arc::clone(text)
     }
@@ -144,33 +47,31 @@ struct Trip {
     weight: usize,
 }
 
-impl Script<'_> {
-    pub async fn run(self, connection: &mut SqliteConnection, texts: &mut Texts) -> Result<(), Stop> {
-        let mut trip = Trip::default();
-        for item in self.items {
-            match item {
-                Item::Step { sql, values, expect } => {
-                    trip.make_room(1, connection).await?;
-                    trip.add(&sql, values, expect)?;
-                    trip.weight += 1;
-                }
-                Item::Rows { rows, values } => {
-                    let mut left = values.len() / rows.columns;
-                    let mut values = values.into_iter();
-                    while left > 0 {
-                        let most = left.min(MAX_VALUES / rows.columns);
-                        let count = 1 << most.ilog2();
-                        trip.make_room(count, connection).await?;
-                        let text = texts.of(rows, count);
-                        trip.add(&text, values.by_ref().take(count * rows.columns), Expect::Anything)?;
-                        trip.weight += count;
-                        left -= count;
-                    }
+pub(crate) async fn run(script: Script<'_>, connection: &mut SqliteConnection, texts: &mut Texts) -> Result<(), Stop> {
+    let mut trip = Trip::default();
+    for item in script.items {
+        match item {
+            Item::Step { sql, values, expect } => {
+                trip.make_room(1, connection).await?;
+                trip.add(&sql, values, expect)?;
+                trip.weight += 1;
+            }
+            Item::Rows { rows, values } => {
+                let mut left = values.len() / rows.columns.len();
+                let mut values = values.into_iter();
+                while left > 0 {
+                    let most = left.min(MAX_VALUES / rows.columns.len());
+                    let count = 1 << most.ilog2();
+                    trip.make_room(count, connection).await?;
+                    let text = texts.of(rows, count);
+                    trip.add(&text, values.by_ref().take(count * rows.columns.len()), Expect::Anything)?;
+                    trip.weight += count;
+                    left -= count;
                 }
             }
         }
-        trip.send(connection).await
     }
+    trip.send(connection).await
 }
 
 impl Trip {
@@ -231,18 +132,4 @@ impl Trip {
             }
         }
     }
-}
-
-/// Text of a row, borrowed for as long as its commit lives.
-pub(crate) fn text<'m>(text: &'m str) -> Value<'m> {
-    Value::Text(Cow::Borrowed(text))
-}
-
-pub(crate) fn maybe_text<'m>(value: Option<&'m str>) -> Value<'m> {
-    value.map_or(Value::Null, text)
-}
-
-/// Numbers of ours are far below 2^63.
-pub(crate) fn int(number: u64) -> Value<'static> {
-    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }

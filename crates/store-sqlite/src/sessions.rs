@@ -4,9 +4,10 @@ use bytes::Bytes;
 use kanvoy_domain::Timestamp;
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_store::{Answer, Claim, StoreError};
+use kanvoy_store_sql::damaged;
 use sqlx::{Row, SqlitePool};
 
-use crate::error::{broken, damaged};
+use crate::error::broken;
 
 pub(crate) async fn session(readers: &SqlitePool, hash: SecretHash) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query("SELECT person, created_at, expires_at FROM session WHERE hash = ?")

@@ -2,11 +2,12 @@
 
 use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
 use kanvoy_store::{Blocker, Edge, EdgeKind, StoreError, TaskRow};
+use kanvoy_store_sql::damaged;
+use kanvoy_store_sql::tables::{split_labels, uuid};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqlitePool};
 
-use crate::error::{broken, damaged};
-use crate::tables::{split_labels, uuid};
+use crate::error::broken;
 
 mod list;
 

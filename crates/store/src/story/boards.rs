@@ -170,7 +170,10 @@ pub(super) async fn boards_are_hidden_and_purged(world: &World) {
     assert_refused!(world.change(Change::Task(task.clone())).await, StoreError::NotFound);
     let kept = world.store.deleted_board(board.id).await.expect("reads").expect("is kept");
     assert_eq!((kept.id, &kept.key, kept.columns.len()), (board.id, &board.key, board.columns.len()));
-    assert_eq!(world.store.deleted_board_by_key(&board.key).await.expect("reads").map(|board| board.id), Some(board.id));
+    assert_eq!(
+        world.store.deleted_board_by_key(&board.key).await.expect("reads").map(|board| board.id),
+        Some(board.id)
+    );
     assert_refused!(world.change(Change::DeleteBoard(board.clone())).await, StoreError::NotFound);
     let again = world.unmade_board("GONE");
     assert_refused!(world.change(Change::NewBoard(again)).await, StoreError::Taken("key"));

@@ -9,57 +9,67 @@ use kanvoy_store::{Claim, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::error::damaged;
+use crate::damaged;
+use crate::script::Kind::{Blob, Id, Int, Text};
 use crate::script::{Rows, Value, int, maybe_text, text};
 
-pub(crate) static EVENT: Rows =
-    Rows { head: "INSERT INTO event (log, seq, task, kind, at, body) VALUES", columns: 6, tail: "" };
-
-pub(crate) static TASK: Rows = Rows {
-    head: "INSERT INTO task (board, id, number, title, state, column_id, rank, priority, agent_type, repository_url,
-        branch, labels, parent_id, external_ref, attempts, failure, created_at, updated_at, archived_at, deleted_at,
-        version, rev, description, search) VALUES",
-    columns: 24,
+pub static EVENT: Rows = Rows {
+    head: "INSERT INTO event (log, seq, task, kind, at, body)",
+    columns: &[Int, Int, Id, Text, Int, Text],
     tail: "",
 };
 
-pub(crate) static BLOCKER: Rows =
-    Rows { head: "INSERT INTO blocker (task, blocker) VALUES", columns: 2, tail: "ON CONFLICT DO NOTHING" };
-
-pub(crate) static COLUMN: Rows = Rows {
-    head: "INSERT INTO board_column (id, board, name, position, wip_limit) VALUES",
-    columns: 5,
-    tail: "ON CONFLICT (id) DO UPDATE SET name = excluded.name, position = excluded.position,
-        wip_limit = excluded.wip_limit WHERE board = excluded.board",
+pub static TASK: Rows = Rows {
+    head: "INSERT INTO task (board, id, number, title, state, column_id, rank, priority, agent_type, repository_url,
+        branch, labels, parent_id, external_ref, attempts, failure, created_at, updated_at, archived_at, deleted_at,
+        version, rev, description, search)",
+    columns: &[
+        Int, Id, Int, Text, Text, Id, Text, Text, Text, Text, Text, Text, Id, Text, Int, Text, Int, Int, Int, Int, Int,
+        Int, Text, Text,
+    ],
+    tail: "",
 };
 
-pub(crate) static COLUMN_STATE: Rows = Rows {
-    head: "INSERT INTO column_state (board, column_id, state, place) VALUES",
-    columns: 4,
+pub static BLOCKER: Rows =
+    Rows { head: "INSERT INTO blocker (task, blocker)", columns: &[Id, Id], tail: "ON CONFLICT DO NOTHING" };
+
+pub static COLUMN: Rows = Rows {
+    head: "INSERT INTO board_column (id, board, name, position, wip_limit)",
+    columns: &[Id, Int, Text, Int, Int],
+    tail: "ON CONFLICT (id) DO UPDATE SET name = excluded.name, position = excluded.position,
+        wip_limit = excluded.wip_limit WHERE board_column.board = excluded.board",
+};
+
+pub static COLUMN_STATE: Rows = Rows {
+    head: "INSERT INTO column_state (board, column_id, state, place)",
+    columns: &[Int, Id, Text, Int],
     tail: "ON CONFLICT (board, column_id, state) DO UPDATE SET place = excluded.place",
 };
 
-pub(crate) static SESSION: Rows =
-    Rows { head: "INSERT INTO session (hash, person, created_at, expires_at) VALUES", columns: 4, tail: "" };
+pub static SESSION: Rows = Rows {
+    head: "INSERT INTO session (hash, person, created_at, expires_at)",
+    columns: &[Blob, Text, Int, Int],
+    tail: "",
+};
 
-pub(crate) static CLAIM: Rows =
-    Rows { head: "INSERT INTO claim (person, key, fingerprint, at) VALUES", columns: 4, tail: "" };
+pub static CLAIM: Rows =
+    Rows { head: "INSERT INTO claim (person, key, fingerprint, at)", columns: &[Text, Text, Blob, Int], tail: "" };
 
-pub(crate) static ANSWER: Rows = Rows {
-    head: "INSERT INTO claim (person, key, fingerprint, at, status, body) VALUES",
-    columns: 6,
+pub static ANSWER: Rows = Rows {
+    head: "INSERT INTO claim (person, key, fingerprint, at, status, body)",
+    columns: &[Text, Text, Blob, Int, Int, Blob],
     tail: "ON CONFLICT (person, key) DO UPDATE SET status = excluded.status, body = excluded.body
-        WHERE fingerprint = excluded.fingerprint",
+        WHERE claim.fingerprint = excluded.fingerprint",
 };
 
 /// Where the logs of a group have come to.
-pub(crate) static STANDS: Rows = Rows {
-    head: "UPDATE log SET head_seq = now.column2, next_number = now.column3 FROM (VALUES",
-    columns: 3,
+pub static STANDS: Rows = Rows {
+    head: "UPDATE log SET head_seq = now.column2, next_number = now.column3 FROM (",
+    columns: &[Int, Int, Int],
     tail: ") AS now WHERE log.id = now.column1",
 };
 
-pub(crate) fn event_row<'m>(
+pub fn event_row<'m>(
     log: i64,
     seq: Seq,
     task: Option<TaskId>,
@@ -78,7 +88,7 @@ pub(crate) fn event_row<'m>(
 }
 
 /// A task as it is inserted. `parent` and `deleted` apart, since only an import brings them along.
-pub(crate) fn task_row<'m>(
+pub fn task_row<'m>(
     log: i64,
     task: &'m Task,
     number: TaskNumber,
@@ -114,7 +124,7 @@ pub(crate) fn task_row<'m>(
 }
 
 /// What a change of a task writes, in the order of its `UPDATE`.
-pub(crate) fn task_change<'m>(task: &'m Task) -> Result<Vec<Value<'m>>, StoreError> {
+pub fn task_change<'m>(task: &'m Task) -> Result<Vec<Value<'m>>, StoreError> {
     Ok(vec![
         text(&task.title),
         text(task.state.as_str()),
@@ -142,7 +152,7 @@ fn failure(task: &Task) -> Result<Value<'static>, StoreError> {
     Ok(failure.map_or(Value::Null, |failure| Value::Text(Cow::Owned(failure))))
 }
 
-pub(crate) fn column_row(log: i64, position: usize, column: &Column) -> Vec<Value<'_>> {
+pub fn column_row(log: i64, position: usize, column: &Column) -> Vec<Value<'_>> {
     vec![
         Value::Id(*column.id.uuid().as_bytes()),
         Value::Int(log),
@@ -152,11 +162,11 @@ pub(crate) fn column_row(log: i64, position: usize, column: &Column) -> Vec<Valu
     ]
 }
 
-pub(crate) fn column_state_row(log: i64, column: &Column, place: usize, state: State) -> Vec<Value<'_>> {
+pub fn column_state_row(log: i64, column: &Column, place: usize, state: State) -> Vec<Value<'_>> {
     vec![Value::Int(log), Value::Id(*column.id.uuid().as_bytes()), text(state.as_str()), int(place as u64)]
 }
 
-pub(crate) fn session_row(session: &Session) -> Vec<Value<'_>> {
+pub fn session_row(session: &Session) -> Vec<Value<'_>> {
     vec![
         Value::Blob(&session.hash),
         text(&session.person),
@@ -165,13 +175,13 @@ pub(crate) fn session_row(session: &Session) -> Vec<Value<'_>> {
     ]
 }
 
-pub(crate) fn claim_row(claim: &Claim) -> Vec<Value<'_>> {
+pub fn claim_row(claim: &Claim) -> Vec<Value<'_>> {
     vec![text(&claim.person), text(&claim.key), Value::Blob(&claim.fingerprint), Value::Int(claim.at.millis())]
 }
 
 /// What both making and changing a board writes: name, repository, branch, settings, version, change, archiving and
 /// description.
-pub(crate) fn board_fields<'m>(board: &'m Board) -> Result<Vec<Value<'m>>, StoreError> {
+pub fn board_fields<'m>(board: &'m Board) -> Result<Vec<Value<'m>>, StoreError> {
     Ok(vec![
         text(&board.name),
         maybe_text(board.repository_url.as_ref().map(|url| url.as_str())),
@@ -185,23 +195,23 @@ pub(crate) fn board_fields<'m>(board: &'m Board) -> Result<Vec<Value<'m>>, Store
 }
 
 /// `\nbug\nui\n`: a label holds no line break, so one can be found between two of them.
-pub(crate) fn joined_labels(labels: &[String]) -> String {
+pub fn joined_labels(labels: &[String]) -> String {
     if labels.is_empty() { String::new() } else { format!("\n{}\n", labels.join("\n")) }
 }
 
-pub(crate) fn split_labels(joined: &str) -> Vec<String> {
+pub fn split_labels(joined: &str) -> Vec<String> {
     joined.split('\n').filter(|label| !label.is_empty()).map(str::to_owned).collect()
 }
 
-pub(crate) fn maybe_time(time: Option<Timestamp>) -> Value<'static> {
+pub fn maybe_time(time: Option<Timestamp>) -> Value<'static> {
     time.map_or(Value::Null, |time| Value::Int(time.millis()))
 }
 
-pub(crate) fn maybe_id(id: Option<Uuid>) -> Value<'static> {
+pub fn maybe_id(id: Option<Uuid>) -> Value<'static> {
     id.map_or(Value::Null, |id| Value::Id(*id.as_bytes()))
 }
 
-pub(crate) fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
+pub fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
     Uuid::from_slice(bytes).map_err(|error| damaged("an id", error))
 }
 

@@ -6,7 +6,7 @@ use kanvoy_store::{Restored, StoreError, StoredEvent};
 use serde::Deserialize;
 
 use super::{Plan, id_of};
-use crate::error::damaged;
+use crate::damaged;
 use crate::ledger::{Counter, HIGHEST, Ledger, Standing};
 use crate::script::{Expect, Value, int};
 use crate::tables::{self, event_row, task_row};

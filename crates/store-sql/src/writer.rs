@@ -1,56 +1,83 @@
-//! The write door. One task owns the one connection that writes; it takes what waits and commits it together.
+//! The write door. One task owns the one connection of this process that writes; it takes what waits and commits it together.
 //!
 //! Each member of a group stands or falls alone, as if it had come alone: see [`Writer::in_one_go`] for the way that nearly
 //! every group takes, and [`Writer::behind_savepoints`] for the others. What one group decides is durable before anybody hears of
 //! it, and heard of by the feed before the members are answered.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use kanvoy_domain::event::{self, Log};
 use kanvoy_domain::{TaskId, TaskNumber};
 use kanvoy_store::{Change, Commit, Committed, Restored, StoreError, StoredEvent, Tell};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
-use crate::error::broken;
 use crate::ledger::Ledger;
 use crate::plan::{Plan, only_adds, plan};
-use crate::script::{Expect, Missed, Script, Stop, Texts, Value, int};
+use crate::script::{Expect, Missed, Script, Stop, Value, int};
 use crate::tables::{self, event_row};
 
-pub(crate) enum Ask {
+pub enum Ask {
     Commit(Commit, oneshot::Sender<Result<Committed, StoreError>>),
     Ready(oneshot::Sender<Result<(), StoreError>>),
     Close,
-    /// Panics in the middle of a transaction.
-    #[cfg(test)]
-    Fall,
 }
 
 /// Members of one group at most.
-pub(crate) const GROUP: usize = 256;
+pub const GROUP: usize = 256;
 
-/// Rows that are removed at a time of what nobody can reach any more: a few milliseconds of the writer.
-const LEFTOVER_ROWS: i64 = 1_000;
+/// The connection that writes. Only one transaction is open at a time, and nobody but the [`Writer`] calls.
+#[async_trait]
+pub trait Pen: Send + 'static {
+    /// Connects where there is no connection, and brings `ledger` to where the logs of these commits stand. From here to
+    /// the end of the transaction, nobody else can write to those logs. What the script begins with may be what opens the
+    /// transaction.
+    async fn begin(&mut self, commits: &[Commit], ledger: &mut Ledger) -> Result<Script<'static>, StoreError>;
 
-pub(crate) struct Writer {
-    /// `None` after a failure of which nothing is known but that it happened: the next group begins afresh.
-    connection: Option<SqliteConnection>,
+    /// Ends at the first statement that did not do what was expected of it, or soon after.
+    async fn run(&mut self, script: Script<'_>) -> Result<(), Stop>;
+
+    /// Runs the script and commits. All of it is durable when this returns `Ok`.
+    async fn commit(&mut self, script: Script<'_>) -> Result<(), Stop>;
+
+    /// Statements that cannot be refused.
+    async fn step(&mut self, sql: &'static str) -> Result<(), StoreError>;
+
+    /// Whether there is such a task that was not deleted.
+    async fn has_task(&mut self, task: TaskId) -> Result<bool, StoreError>;
+
+    /// A write all the way to the disk, of which nothing is left to see.
+    async fn try_to_write(&mut self, ledger: &mut Ledger) -> Result<(), StoreError>;
+
+    /// Removes one piece of what nobody can reach any more, so that commits need not wait for all of it. Whether more may
+    /// be left.
+    async fn remove_leftovers(&mut self, ledger: &mut Ledger) -> Result<bool, StoreError>;
+
+    /// Ends a transaction of which nothing is known: what is in the database is then the truth, and `begin` connects anew.
+    fn begin_afresh(&mut self);
+
+    /// Asked after a failure that left nothing behind, and after [`Self::begin_afresh`]: whether the same group may well
+    /// succeed now, having been tried so many times.
+    fn try_again(&mut self, tried: u32) -> bool {
+        let _ = tried;
+        false
+    }
+
+    /// Nothing will be written any more.
+    async fn close(self);
+}
+
+pub struct Writer<P> {
+    pen: P,
     ledger: Ledger,
-    texts: Texts,
     tell: Arc<dyn Tell>,
-    path: PathBuf,
     /// Events may be waiting to be removed.
     leftovers: bool,
     purged: Purged,
-    /// Held as long as anything may be written.
-    _lock: File,
 }
 
 /// A commit on its way, and what became of it.
@@ -70,23 +97,14 @@ struct Done<'m> {
     seqs: Vec<(i64, event::Seq)>,
 }
 
-impl Writer {
-    pub fn new(connection: SqliteConnection, ledger: Ledger, tell: Arc<dyn Tell>, path: PathBuf, lock: File) -> Self {
-        Self {
-            connection: Some(connection),
-            ledger,
-            texts: Texts::default(),
-            tell,
-            path,
-            leftovers: true,
-            purged: Purged::default(),
-            _lock: lock,
-        }
+impl<P: Pen> Writer<P> {
+    pub fn new(pen: P, ledger: Ledger, tell: Arc<dyn Tell>) -> Self {
+        Self { pen, ledger, tell, leftovers: true, purged: Purged::default() }
     }
 
     /// Until the queue is closed, by [`Ask::Close`] or because the store was dropped. A panic ends what it met, whose askers
     /// are told so, and the next group begins afresh.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Ask>, readers: SqlitePool) {
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Ask>) {
         let mut waiting = Vec::with_capacity(GROUP);
         loop {
             tokio::select! {
@@ -107,15 +125,7 @@ impl Writer {
                 }
             }
         }
-        // The last connection to close moves the write-ahead log into the file, and only a writer can.
-        readers.close().await;
-        if let Some(mut connection) = self.connection.take() {
-            let last =
-                sqlx::raw_sql("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);").execute(&mut connection).await;
-            if let Err(error) = last.and(connection.close().await) {
-                warn!(%error, "the database was not closed in order; nothing is lost");
-            }
-        }
+        self.pen.close().await;
     }
 
     async fn serve(&mut self, waiting: &mut Vec<Ask>, queue: &mut mpsc::Receiver<Ask>) {
@@ -126,18 +136,16 @@ impl Writer {
                 Ask::Commit(commit, reply) => group.push(Member { commit, reply }),
                 Ask::Ready(reply) => asked.push(reply),
                 Ask::Close => queue.close(),
-                #[cfg(test)]
-                Ask::Fall => {
-                    self.run_step("BEGIN IMMEDIATE; UPDATE log SET head_seq = 99").await.ok();
-                    panic!("as the test has asked");
-                }
             }
         }
         if !group.is_empty() {
             self.write(group).await;
         }
         if !asked.is_empty() {
-            let ready = self.try_to_write().await;
+            let ready = self.pen.try_to_write(&mut self.ledger).await;
+            if ready.is_err() {
+                self.pen.begin_afresh();
+            }
             for reply in asked {
                 // Whoever asked may be gone.
                 reply.send(ready.as_ref().copied().map_err(again)).ok();
@@ -151,7 +159,7 @@ impl Writer {
         group.sort_by_key(|member| !only_adds(&member.commit));
         let (commits, replies): (Vec<Commit>, Vec<_>) =
             group.into_iter().map(|member| (member.commit, member.reply)).unzip();
-        let outcomes = match self.written(&commits).await {
+        let outcomes = match self.written_in_the_end(&commits).await {
             Ok((outcomes, told)) => {
                 self.ledger.settle();
                 self.leftovers |= commits.iter().any(leaves_over);
@@ -170,7 +178,6 @@ impl Writer {
             }
             Err(failure) => {
                 error!(error = %failure, "{} commits could not be written", commits.len());
-                self.begin_afresh();
                 commits.iter().map(|_| Err(again(&failure))).collect()
             }
         };
@@ -182,9 +189,26 @@ impl Writer {
         }
     }
 
+    async fn written_in_the_end<'m>(&mut self, commits: &'m [Commit]) -> Result<(Vec<Outcome<'m>>, Told), StoreError> {
+        let mut tried = 0;
+        loop {
+            match self.written(commits).await {
+                Ok(written) => return Ok(written),
+                Err(failure) => {
+                    self.ledger.undo_to(0);
+                    self.pen.begin_afresh();
+                    tried += 1;
+                    if !self.pen.try_again(tried) {
+                        return Err(failure);
+                    }
+                    warn!(error = %failure, "{} commits are tried once more", commits.len());
+                }
+            }
+        }
+    }
+
     /// All that the group changes is durable when this returns. `Err` when nothing is.
     async fn written<'m>(&mut self, commits: &'m [Commit]) -> Result<(Vec<Outcome<'m>>, Told), StoreError> {
-        self.connect().await?;
         let adders = commits.partition_point(only_adds);
         if adders < commits.len() {
             return self.behind_savepoints(commits, adders).await;
@@ -198,8 +222,7 @@ impl Writer {
     /// The common case, with as few statements as there can be: nothing depends on what is there, so all rows and events
     /// travel together and no member needs a savepoint. `None`, and nothing written, when a row was refused.
     async fn in_one_go<'m>(&mut self, commits: &'m [Commit]) -> Result<Option<(Vec<Outcome<'m>>, Told)>, StoreError> {
-        let mut script = Script::default();
-        script.step("BEGIN IMMEDIATE", vec![], Expect::Anything);
+        let mut script = self.pen.begin(commits, &mut self.ledger).await?;
         let mut outcomes = Vec::with_capacity(commits.len());
         for commit in commits {
             outcomes.push(self.plan(commit).map(|plan| {
@@ -209,15 +232,15 @@ impl Writer {
             }));
         }
         if outcomes.iter().all(Result::is_err) {
-            return Ok(Some((outcomes, Vec::new())));
+            return self.take_back(script).await.map(|()| Some((outcomes, Vec::new())));
         }
         let told = self.finish(commits, &mut outcomes, &mut script);
-        match self.run_script(script).await {
+        match self.pen.commit(script).await {
             Ok(()) => Ok(Some((outcomes, told))),
             Err(Stop::Broken(error)) => Err(error),
             Err(Stop::Refused(_) | Stop::Missed(_)) => {
                 self.ledger.undo_to(0);
-                self.run_step("ROLLBACK").await?;
+                self.pen.step("ROLLBACK").await?;
                 Ok(None)
             }
         }
@@ -229,8 +252,7 @@ impl Writer {
         commits: &'m [Commit],
         together: usize,
     ) -> Result<(Vec<Outcome<'m>>, Told), StoreError> {
-        let mut script = Script::default();
-        script.step("BEGIN IMMEDIATE", vec![], Expect::Anything);
+        let mut script = self.pen.begin(commits, &mut self.ledger).await?;
         let mut outcomes = self.all_or_none(&commits[..together], &mut script).await?;
         for commit in &commits[outcomes.len()..] {
             let mark = self.ledger.mark();
@@ -247,18 +269,19 @@ impl Writer {
             outcomes.push(outcome);
         }
         if outcomes.iter().all(Result::is_err) {
-            // Where nothing was begun, there is nothing to take back: the script's first step is still in it.
-            script.step("ROLLBACK", vec![], Expect::Anything);
-            return match self.run_script(script).await {
-                Ok(()) => Ok((outcomes, Vec::new())),
-                Err(stop) => Err(unexpected(stop)),
-            };
+            return self.take_back(script).await.map(|()| (outcomes, Vec::new()));
         }
         let told = self.finish(commits, &mut outcomes, &mut script);
-        match self.run_script(script).await {
+        match self.pen.commit(script).await {
             Ok(()) => Ok((outcomes, told)),
             Err(stop) => Err(unexpected(stop)),
         }
+    }
+
+    /// Where nothing was begun, there is nothing to take back: what begins it is still in the script.
+    async fn take_back(&mut self, mut script: Script<'_>) -> Result<(), StoreError> {
+        script.step("ROLLBACK", vec![], Expect::Anything);
+        self.pen.run(script).await.map_err(unexpected)
     }
 
     /// What became of them when all went well; nothing when one was refused, who is found when they go alone.
@@ -296,7 +319,7 @@ impl Writer {
     ) -> Result<Result<(), Stop>, StoreError> {
         script.step("SAVEPOINT member", vec![], Expect::Anything);
         script.append(rows);
-        match self.run_script(std::mem::take(script)).await {
+        match self.pen.run(std::mem::take(script)).await {
             Ok(()) => {
                 script.step("RELEASE member", vec![], Expect::Anything);
                 Ok(Ok(()))
@@ -304,7 +327,7 @@ impl Writer {
             Err(Stop::Broken(error)) => Err(error),
             Err(stop) => {
                 self.ledger.undo_to(mark);
-                self.run_step("ROLLBACK TO member; RELEASE member").await?;
+                self.pen.step("ROLLBACK TO member; RELEASE member").await?;
                 Ok(Err(stop))
             }
         }
@@ -345,7 +368,6 @@ impl Writer {
         for counter in self.ledger.touched() {
             script.row(&tables::STANDS, vec![Value::Int(counter.log), int(counter.head), int(counter.next_number)]);
         }
-        script.step("COMMIT", vec![], Expect::Anything);
         told
     }
 
@@ -356,91 +378,30 @@ impl Writer {
             Stop::Missed(Missed::Gone) => StoreError::NotFound,
             Stop::Missed(Missed::Changed) => StoreError::Conflict,
             Stop::Missed(Missed::Task(task)) => {
-                let connection = self.connection.as_mut().ok_or_else(gone)?;
-                let there = sqlx::query("SELECT 1 FROM task WHERE id = ? AND deleted_at IS NULL")
-                    .bind(task.uuid().as_bytes().to_vec())
-                    .fetch_optional(connection)
-                    .await
-                    .map_err(|error| broken(&error))?;
-                if there.is_some() { StoreError::Conflict } else { StoreError::NotFound }
+                if self.pen.has_task(task).await? {
+                    StoreError::Conflict
+                } else {
+                    StoreError::NotFound
+                }
             }
         })
     }
 
-    async fn run_script(&mut self, script: Script<'_>) -> Result<(), Stop> {
-        let connection = self.connection.as_mut().ok_or_else(|| Stop::Broken(gone()))?;
-        script.run(connection, &mut self.texts).await
-    }
-
-    async fn run_step(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        let connection = self.connection.as_mut().ok_or_else(gone)?;
-        sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(|error| broken(&error))
-    }
-
-    /// A write all the way to the disk. SQLite spares itself one that changes nothing, so something must: arrows between
-    /// tasks of no board are counted by nobody.
-    async fn try_to_write(&mut self) -> Result<(), StoreError> {
-        self.connect().await?;
-        let tried = self.run_step("UPDATE log SET arrows = arrows + 1 WHERE id = 0").await;
-        if tried.is_err() {
-            self.begin_afresh();
-        }
-        tried
-    }
-
-    /// One piece, so that commits need not wait for all of it.
-    async fn remove_leftovers(&mut self) {
-        if let Err(error) = self.remove_some_leftovers().await {
-            warn!(%error, "events that retention has removed still take room; they go later");
-            self.leftovers = false;
-            self.begin_afresh();
-        }
-    }
-
-    async fn remove_some_leftovers(&mut self) -> Result<(), StoreError> {
-        self.connect().await?;
-        let connection = self.connection.as_mut().ok_or_else(gone)?;
-        let leftover = sqlx::query_as::<_, (i64, i64)>("SELECT log, through FROM leftover ORDER BY log LIMIT 1");
-        let Some((log, through)) = leftover.fetch_optional(&mut *connection).await.map_err(|error| broken(&error))?
-        else {
-            self.leftovers = false;
-            return Ok(());
-        };
-        let removed = sqlx::query(
-            "DELETE FROM event WHERE log = ? AND seq IN
-                (SELECT seq FROM event WHERE log = ? AND seq <= ? ORDER BY seq LIMIT ?)",
-        )
-        .bind(log)
-        .bind(log)
-        .bind(through)
-        .bind(LEFTOVER_ROWS)
-        .execute(&mut *connection)
-        .await
-        .map_err(|error| broken(&error))?;
-        if removed.rows_affected() < LEFTOVER_ROWS.unsigned_abs() {
-            let done = sqlx::query("DELETE FROM leftover WHERE log = ? AND through = ?").bind(log).bind(through);
-            done.execute(connection).await.map_err(|error| broken(&error))?;
-        }
-        Ok(())
-    }
-
     fn get_up(&mut self) {
         error!("the writer has failed over what it was asked; it goes on with a new connection");
-        self.begin_afresh();
+        self.ledger.undo_to(0);
+        self.pen.begin_afresh();
     }
 
-    /// Whatever the transaction has come to, closing the connection ends it; what is in the file is then the truth.
-    fn begin_afresh(&mut self) {
-        self.connection = None;
-    }
-
-    async fn connect(&mut self) -> Result<(), StoreError> {
-        if self.connection.is_none() {
-            let mut connection = crate::open::writer(&self.path).connect().await.map_err(|error| broken(&error))?;
-            self.ledger = Ledger::load(&mut connection).await?;
-            self.connection = Some(connection);
-        }
-        Ok(())
+    async fn remove_leftovers(&mut self) {
+        self.leftovers = match self.pen.remove_leftovers(&mut self.ledger).await {
+            Ok(more) => more,
+            Err(error) => {
+                warn!(%error, "events that retention has removed still take room; they go later");
+                self.pen.begin_afresh();
+                false
+            }
+        };
     }
 }
 
@@ -517,94 +478,5 @@ fn unexpected(stop: Stop) -> StoreError {
     match stop {
         Stop::Broken(error) | Stop::Refused(error) => error,
         Stop::Missed(_) => StoreError::Damaged("a log has lost its row".into()),
-    }
-}
-
-fn gone() -> StoreError {
-    StoreError::Unavailable("the connection to the database was lost".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use futures_util::future::join_all;
-    use kanvoy_domain::event::{EventKind, NewEvent};
-    use kanvoy_domain::{Actor, Timestamp};
-    use kanvoy_store::Store;
-
-    use super::*;
-    use crate::SqliteStore;
-
-    fn note() -> Commit {
-        let at = Timestamp::from_millis(1_795_158_000_123);
-        Commit::new(vec![], vec![NewEvent::new(Log::System, EventKind::DaemonRepaired, at, Actor::engine(), &"noted")])
-    }
-
-    async fn open(path: &Path, tell: Arc<dyn Tell>) -> SqliteStore {
-        SqliteStore::open(path, tell).await.expect("opens")
-    }
-
-    /// On one thread, so that all of them are one group.
-    #[tokio::test]
-    async fn a_writer_that_falls_gets_up() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = open(&folder.path().join("kanvoy.db"), Arc::new(())).await;
-        assert_eq!(store.commit(note()).await.expect("is kept").seq(), 1);
-        for fall in 0..3 {
-            let fallen = async {
-                store.writer.send(Ask::Fall).await.ok();
-                store.ready().await.map(|()| Committed::default())
-            };
-            let (before, after) = tokio::join!(store.commit(note()), fallen);
-            for answer in [before, after] {
-                assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
-            }
-            store.ready().await.expect("can write again");
-            assert_eq!(store.commit(note()).await.expect("is kept").seq(), fall + 2, "no number was lost");
-        }
-        assert_eq!(store.check().await.expect("is checked"), Vec::<String>::new());
-        store.close().await;
-    }
-
-    /// Fails over its second piece of news.
-    #[derive(Default)]
-    struct Shaky {
-        calls: AtomicU64,
-        heard: AtomicU64,
-    }
-
-    impl Tell for Shaky {
-        fn told(&self, _: Log, events: &[StoredEvent]) {
-            assert_ne!(self.calls.fetch_add(1, Ordering::Relaxed), 1, "shaky");
-            self.heard.fetch_add(events.len() as u64, Ordering::Relaxed);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_hearer_that_fails_harms_nobody() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let shaky = Arc::new(Shaky::default());
-        let store = open(&folder.path().join("kanvoy.db"), Arc::clone(&shaky) as Arc<dyn Tell>).await;
-        for round in 0..3_u64 {
-            let answers = join_all((0..5).map(|_| store.commit(note()))).await;
-            let seqs: Vec<_> = answers.into_iter().map(|answer| answer.expect("is kept").seq()).collect();
-            assert_eq!(seqs, (round * 5 + 1..=round * 5 + 5).collect::<Vec<_>>());
-        }
-        store.close().await;
-        assert_eq!(shaky.heard.load(Ordering::Relaxed), 10, "all but what it failed over");
-    }
-
-    #[tokio::test]
-    async fn one_try_answers_all_who_ask_whether_it_is_ready() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("kanvoy.db");
-        let store = open(&path, Arc::new(())).await;
-        let answers = join_all((0..100).map(|_| store.ready())).await;
-        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-        let tries = sqlx::query_scalar::<_, i64>("SELECT arrows FROM log WHERE id = 0").fetch_one(&store.readers);
-        assert_eq!(tries.await.expect("reads"), 1);
-        store.close().await;
     }
 }

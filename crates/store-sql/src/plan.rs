@@ -3,11 +3,11 @@
 //! Nothing is read here. What a change counts on is written into its statement's `WHERE`, and the number of rows that the
 //! statement changed tells whether it was so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kanvoy_domain::event::{self, Log, Seq};
 use kanvoy_domain::{Board, BoardId, Task, TaskId, TaskNumber, Timestamp};
-use kanvoy_store::{Change, Commit, StoreError, UNANSWERED_FOR_HOURS};
+use kanvoy_store::{Change, Commit, Restored, StoreError, UNANSWERED_FOR_HOURS};
 
 use crate::ledger::{Counter, Ledger, Standing};
 use crate::script::{Expect, Missed, Script, Value, int, text};
@@ -15,9 +15,28 @@ use crate::tables::{self, board_fields, claim_row, column_row, column_state_row,
 
 mod restore;
 
+macro_rules! change_of_task {
+    () => {
+        "UPDATE task SET title = ?, state = ?, column_id = ?, rank = ?, priority = ?, agent_type = ?, repository_url = ?,
+            branch = ?, labels = ?, parent_id = ?, external_ref = ?, attempts = ?, failure = ?, updated_at = ?,
+            archived_at = ?, version = ?, description = ?, search = ?, rev = rev + 1
+         WHERE id = ? AND board = ? AND rev = ? AND deleted_at IS NULL"
+    };
+}
+
+/// Only what can be seen on the same board can be had as a part.
+macro_rules! change_of_part {
+    () => {
+        concat!(
+            change_of_task!(),
+            " AND EXISTS (SELECT 1 FROM task p WHERE p.id = ? AND p.board = task.board AND p.deleted_at IS NULL)"
+        )
+    };
+}
+
 /// One member of a group, ready to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Plan<'m> {
+pub struct Plan<'m> {
     pub script: Script<'m>,
     /// What must see the events of the whole group, those of members before this one too: it runs when they are written.
     pub afterwards: Script<'m>,
@@ -30,7 +49,7 @@ pub(crate) struct Plan<'m> {
 }
 
 /// Only adds rows that depend on nothing else in the group: such members are written with the same statements.
-pub(crate) fn only_adds(commit: &Commit) -> bool {
+pub fn only_adds(commit: &Commit) -> bool {
     commit.changes.iter().all(|change| match change {
         Change::NewTask(task) => task.blocked_by.is_empty() && task.parent_id.is_none(),
         Change::Claim(_) | Change::Answer { .. } | Change::NewSession(_) => true,
@@ -38,8 +57,45 @@ pub(crate) fn only_adds(commit: &Commit) -> bool {
     })
 }
 
+/// The logs that the commits count on or write to: each once, in no order.
+pub fn logs_of(commits: &[Commit]) -> HashSet<Log> {
+    let mut logs = HashSet::new();
+    for commit in commits {
+        logs.extend(commit.events.iter().map(|event| event.log));
+        logs.extend(commit.changes.iter().filter_map(board_of).map(Log::Board));
+    }
+    logs
+}
+
+fn board_of(change: &Change) -> Option<BoardId> {
+    match change {
+        Change::NewBoard(board) | Change::Board(board) | Change::DeleteBoard(board) => Some(board.id),
+        Change::NewTask(task) | Change::Task(task) | Change::DeleteTask(task) => Some(task.board_id),
+        Change::PurgeBoard(board)
+        | Change::PurgeTask { board, .. }
+        | Change::Arrows { board, .. }
+        | Change::Prune { board, .. } => Some(*board),
+        Change::Restore(piece) => match piece {
+            Restored::Board(board) => Some(board.id),
+            Restored::Tasks(tasks) => tasks.first().map(|(task, _)| task.board_id),
+            Restored::Events { board, .. } | Restored::Finished { board, .. } => Some(*board),
+        },
+        Change::NewSession(_)
+        | Change::EndSession(_)
+        | Change::Sweep { .. }
+        | Change::Claim(_)
+        | Change::Answer { .. } => None,
+    }
+}
+
+/// Whether one of them makes a board, which needs a key that no log has.
+pub fn makes_boards(commits: &[Commit]) -> bool {
+    let mut changes = commits.iter().flat_map(|commit| &commit.changes);
+    changes.any(|change| matches!(change, Change::NewBoard(_) | Change::Restore(Restored::Board(_))))
+}
+
 /// Draws the numbers that the commit needs. When it fails, the caller gives back what was drawn.
-pub(crate) fn plan<'m>(commit: &'m Commit, ledger: &mut Ledger) -> Result<Plan<'m>, StoreError> {
+pub fn plan<'m>(commit: &'m Commit, ledger: &mut Ledger) -> Result<Plan<'m>, StoreError> {
     let mut plan = Plan { at: commit.events.first().map(|event| event.at), ..Plan::default() };
     for change in &commit.changes {
         plan.change(change, ledger)?;
@@ -230,18 +286,10 @@ impl<'m> Plan<'m> {
 
     fn task(&mut self, task: &'m Task, log: i64) -> Result<(), StoreError> {
         let mut values = task_change(task)?;
-        let parent = tables::maybe_id(task.parent_id.map(TaskId::uuid));
-        values.extend([id_of(task.id), Value::Int(log), int(task.rev), parent.clone(), parent]);
-        self.script.step(
-            "UPDATE task SET title = ?, state = ?, column_id = ?, rank = ?, priority = ?, agent_type = ?,
-                repository_url = ?, branch = ?, labels = ?, parent_id = ?, external_ref = ?, attempts = ?, failure = ?,
-                updated_at = ?, archived_at = ?, version = ?, description = ?, search = ?, rev = rev + 1
-             WHERE id = ? AND board = ? AND rev = ? AND deleted_at IS NULL
-             AND (? IS NULL
-                OR EXISTS (SELECT 1 FROM task p WHERE p.id = ? AND p.board = task.board AND p.deleted_at IS NULL))",
-            values,
-            Expect::Changed(1, Missed::Task(task.id)),
-        );
+        values.extend([id_of(task.id), Value::Int(log), int(task.rev)]);
+        values.extend(task.parent_id.map(id_of));
+        let sql = if task.parent_id.is_some() { change_of_part!() } else { change_of_task!() };
+        self.script.step(sql, values, Expect::Changed(1, Missed::Task(task.id)));
         self.script.step("DELETE FROM blocker WHERE task = ?", vec![id_of(task.id)], Expect::Anything);
         self.blockers(task, log);
         Ok(())
@@ -279,7 +327,8 @@ impl<'m> Plan<'m> {
         // Every tombstone names its own seq: it is written for one that no event has, which SQL then replaces.
         let tombstone = event::gap_body(Log::Board(board), Seq::MAX, Seq::MAX, "purged", at);
         self.afterwards.step(
-            "UPDATE event SET task = NULL, kind = 'stream.gap', at = ?, body = replace(?, '18446744073709551615', seq)
+            "UPDATE event SET task = NULL, kind = 'stream.gap', at = ?,
+                body = replace(?, '18446744073709551615', CAST(seq AS TEXT))
              WHERE task = ? AND log = ?",
             vec![Value::Int(at.millis()), Value::Text(tombstone.into()), id_of(task), Value::Int(log)],
             Expect::Anything,
@@ -303,7 +352,8 @@ impl<'m> Plan<'m> {
     fn leave_over(&mut self, log: i64, through: i64) {
         self.script.step(
             "INSERT INTO leftover (log, through) VALUES (?, ?)
-             ON CONFLICT (log) DO UPDATE SET through = max(through, excluded.through)",
+             ON CONFLICT (log) DO UPDATE SET through =
+                CASE WHEN excluded.through > leftover.through THEN excluded.through ELSE leftover.through END",
             vec![Value::Int(log), Value::Int(through)],
             Expect::Anything,
         );
