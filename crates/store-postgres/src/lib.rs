@@ -16,7 +16,10 @@ mod script;
 mod sessions;
 mod tasks;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 pub use backup::dump_command;
@@ -33,10 +36,11 @@ pub use open::OpenError;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{closed, too_slow};
-use crate::open::READ_WITHIN;
+use crate::open::{ALIVE, READ_WITHIN};
 
 /// Cloning is not needed: callers share it in an `Arc<dyn Store>`.
 pub struct PostgresStore {
@@ -45,6 +49,25 @@ pub struct PostgresStore {
     /// The writer, and commits that found the writer's queue full.
     tasks: TaskTracker,
     options: PgConnectOptions,
+    doubts: Doubts,
+}
+
+/// While there are any, a reader's connection is tried before it is used.
+type Doubts = Arc<AtomicU32>;
+
+struct Doubt(Doubts);
+
+impl Doubt {
+    fn begin(doubts: &Doubts) -> Self {
+        doubts.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(doubts))
+    }
+}
+
+impl Drop for Doubt {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl PostgresStore {
@@ -61,11 +84,23 @@ impl PostgresStore {
         }
         answer.await.map_err(|_| closed())?
     }
-}
 
-/// A read has an end, also when the server is no longer there.
-async fn read<T>(reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(READ_WITHIN, reading).await.unwrap_or_else(|_| Err(too_slow()))
+    /// A read that fails at once has probably come upon a connection that the server has ended: it is done again, on one
+    /// that is known to be alive. And a read has an end, also when the server is no longer there.
+    async fn read<T, F>(&self, reading: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let begun = Instant::now();
+        match timeout(READ_WITHIN, reading()).await {
+            Ok(Err(StoreError::Unavailable(_))) if begun.elapsed() < ALIVE => {
+                let _doubt = Doubt::begin(&self.doubts);
+                timeout(READ_WITHIN, reading()).await.unwrap_or_else(|_| Err(too_slow()))
+            }
+            Ok(read) => read,
+            Err(_) => Err(too_slow()),
+        }
+    }
 }
 
 /// What is wrong with the database at this address. Daemons may be at work on it.
@@ -82,83 +117,83 @@ impl Store for PostgresStore {
     }
 
     async fn board(&self, id: BoardId) -> Result<Option<BoardRow>, StoreError> {
-        read(boards::board(&self.readers, id)).await
+        self.read(|| boards::board(&self.readers, id)).await
     }
 
     async fn board_by_key(&self, key: &BoardKey) -> Result<Option<BoardRow>, StoreError> {
-        read(boards::board_by_key(&self.readers, key)).await
+        self.read(|| boards::board_by_key(&self.readers, key)).await
     }
 
     async fn boards(&self, after: Option<BoardId>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {
-        read(boards::boards(&self.readers, after, limit, archived)).await
+        self.read(|| boards::boards(&self.readers, after, limit, archived)).await
     }
 
     async fn keys(&self) -> Result<Vec<String>, StoreError> {
-        read(boards::keys(&self.readers)).await
+        self.read(|| boards::keys(&self.readers)).await
     }
 
     async fn board_of_column(&self, column: ColumnId) -> Result<Option<BoardRow>, StoreError> {
-        read(boards::board_of_column(&self.readers, column)).await
+        self.read(|| boards::board_of_column(&self.readers, column)).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
-        read(tasks::task(&self.readers, id)).await
+        self.read(|| tasks::task(&self.readers, id)).await
     }
 
     async fn deleted_task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        read(tasks::deleted_task(&self.readers, id)).await
+        self.read(|| tasks::deleted_task(&self.readers, id)).await
     }
 
     async fn task_numbered(&self, board: BoardId, number: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
-        read(tasks::task_numbered(&self.readers, board, number)).await
+        self.read(|| tasks::task_numbered(&self.readers, board, number)).await
     }
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<TaskRow>, StoreError> {
-        read(tasks::tasks(&self.readers, query)).await
+        self.read(|| tasks::tasks(&self.readers, query)).await
     }
 
     async fn known_tasks(&self, board: BoardId, ids: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
-        read(tasks::known_tasks(&self.readers, board, ids)).await
+        self.read(|| tasks::known_tasks(&self.readers, board, ids)).await
     }
 
     async fn lie_of(&self, column: ColumnId) -> Result<Vec<(TaskId, Rank)>, StoreError> {
-        read(tasks::lie_of(&self.readers, column)).await
+        self.read(|| tasks::lie_of(&self.readers, column)).await
     }
 
     async fn last_rank(&self, column: ColumnId) -> Result<Option<Rank>, StoreError> {
-        read(tasks::last_rank(&self.readers, column)).await
+        self.read(|| tasks::last_rank(&self.readers, column)).await
     }
 
     async fn tasks_in_column(&self, column: ColumnId) -> Result<Vec<Task>, StoreError> {
-        read(tasks::tasks_in_column(&self.readers, column)).await
+        self.read(|| tasks::tasks_in_column(&self.readers, column)).await
     }
 
     async fn edges(&self, board: BoardId) -> Result<(Vec<Edge>, u64), StoreError> {
-        read(tasks::edges(&self.readers, board)).await
+        self.read(|| tasks::edges(&self.readers, board)).await
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
-        read(events::events(&self.readers, query)).await
+        self.read(|| events::events(&self.readers, query)).await
     }
 
     async fn head(&self, log: Log) -> Result<Seq, StoreError> {
-        read(events::head(&self.readers, log)).await
+        self.read(|| events::head(&self.readers, log)).await
     }
 
     async fn seq_before(&self, log: Log, moment: Timestamp) -> Result<Seq, StoreError> {
-        read(events::seq_before(&self.readers, log, moment)).await
+        self.read(|| events::seq_before(&self.readers, log, moment)).await
     }
 
     async fn heads(&self) -> Result<Vec<(Log, Seq)>, StoreError> {
-        read(events::heads(&self.readers)).await
+        self.read(|| events::heads(&self.readers)).await
     }
 
     async fn session(&self, hash: SecretHash) -> Result<Option<Session>, StoreError> {
-        read(sessions::session(&self.readers, hash)).await
+        self.read(|| sessions::session(&self.readers, hash)).await
     }
 
     async fn answer(&self, claim: &Claim) -> Result<Option<Answer>, StoreError> {
-        read(sessions::answer(&self.readers, claim)).await
+        self.read(|| sessions::answer(&self.readers, claim)).await
     }
 
     async fn export_tasks(
@@ -167,11 +202,11 @@ impl Store for PostgresStore {
         after: TaskNumber,
         limit: u32,
     ) -> Result<Vec<(Task, bool)>, StoreError> {
-        read(tasks::export_tasks(&self.readers, board, after, limit)).await
+        self.read(|| tasks::export_tasks(&self.readers, board, after, limit)).await
     }
 
     async fn half_imported(&self) -> Result<Vec<BoardId>, StoreError> {
-        read(boards::half_imported(&self.readers)).await
+        self.read(|| boards::half_imported(&self.readers)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kanvoy_store::{StoreError, Tell};
@@ -13,9 +14,9 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::PostgresStore;
 use crate::error::broken;
 use crate::pen::ServerPen;
+use crate::{Doubts, PostgresStore};
 
 /// Why the store did not open: which database, what is wrong, and what to do. No password is in any of them.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
 pub(crate) const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// A connection that was used a moment ago is taken to be alive.
-const ALIVE: Duration = Duration::from_secs(1);
+pub(crate) const ALIVE: Duration = Duration::from_secs(1);
 
 /// Commits that wait while a group is being written. More wait in their callers.
 const QUEUE: usize = 4 * GROUP;
@@ -93,13 +94,16 @@ impl PostgresStore {
         let unreachable = |error: sqlx::Error| OpenError::Unreachable { place: place.clone(), error: broken(&error) };
         let mut connection = connect(&options).await.map_err(unreachable)?;
         upgrade(&place, &mut connection, migrations).await?;
+        let doubts = Doubts::default();
+        let doubted = Arc::clone(&doubts);
         let readers = PgPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(CONNECTED_WITHIN)
             .test_before_acquire(false)
-            .before_acquire(|connection, before| {
+            .before_acquire(move |connection, before| {
+                let doubtful = before.idle_for > ALIVE || doubted.load(Ordering::Relaxed) > 0;
                 Box::pin(async move {
-                    if before.idle_for > ALIVE {
+                    if doubtful {
                         answered(connection.ping()).await?;
                     }
                     Ok(true)
@@ -114,7 +118,7 @@ impl PostgresStore {
         let tasks = TaskTracker::new();
         let pen = ServerPen::new(connection, options.clone(), readers.clone());
         tasks.spawn(Writer::new(pen, Ledger::default(), tell).run(queue));
-        Ok(Self { readers, writer: asks, tasks, options })
+        Ok(Self { readers, writer: asks, tasks, options, doubts })
     }
 }
 

@@ -29,7 +29,7 @@ const LEFTOVER_ROWS: i64 = 1_000;
 const TRIES: u32 = 3;
 
 /// How long the server is asked what became of a commit that it did not answer. A restart takes a few seconds.
-const FATE_WITHIN: Duration = Duration::from_secs(15);
+const FATE_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct ServerPen {
     options: PgConnectOptions,
