@@ -94,7 +94,14 @@ impl Tell for Feed {
         let size = events.iter().map(|event| event.text.len()).sum();
         let batch: Batch = events.into();
         if let Some(watched) = watched {
-            watched.tail.write().push(size, Arc::clone(&batch), TAIL_BYTES);
+            let mut tail = watched.tail.write();
+            // What another process wrote in between is only in the store: a tail with a hole in it is none.
+            let last = tail.items.back().and_then(|(_, batch)| batch.last()).map(|event| event.seq);
+            if last.is_some_and(|last| batch.first().is_some_and(|first| first.seq != last + 1)) {
+                *tail = Tail::default();
+            }
+            tail.push(size, Arc::clone(&batch), TAIL_BYTES);
+            drop(tail);
             watched.head.send_replace(head);
         }
         if listened_to_by_all {
