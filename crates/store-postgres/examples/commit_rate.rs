@@ -186,7 +186,7 @@ async fn replay(store: &PostgresStore, board: &Board, page: u32) -> Outcome<f64>
     let started = Instant::now();
     let mut count = 0;
     loop {
-        let events = store.events(&query).await?;
+        let events = store.events(&query).await?.events;
         let Some(last) = events.last() else { break };
         query.after = last.seq;
         count += events.len();

@@ -10,19 +10,25 @@ use sqlx::{PgPool, Row};
 use crate::error::broken;
 
 /// A board with its columns, which come as JSON in the order in which they stand.
-macro_rules! board {
-    ($rest:literal) => {
+macro_rules! any_board {
+    ($rest:expr) => {
         concat!(
             "SELECT b.id, b.key, b.name, b.description, b.repository_url, b.default_branch, b.settings, b.created_at,
                 b.updated_at, b.archived_at, b.version, b.rev, l.head_seq, l.first_seq, l.next_number,
                 (SELECT json_agg(json_build_object('id', c.id, 'name', c.name, 'wip_limit', c.wip_limit,
                     'states', (SELECT json_agg(s.state ORDER BY s.place) FROM column_state s
                         WHERE s.board = c.board AND s.column_id = c.id)) ORDER BY c.position)::text
-                 FROM board_column c WHERE c.board = b.log)
-             FROM board b JOIN log l ON l.id = b.log
-             WHERE b.deleted_at IS NULL AND b.importing = 0 ",
+                 FROM board_column c WHERE c.board = b.log), b.log
+             FROM board b JOIN log l ON l.id = b.log WHERE ",
             $rest
         )
+    };
+}
+
+/// One that can be seen.
+macro_rules! board {
+    ($rest:literal) => {
+        any_board!(concat!("b.deleted_at IS NULL AND b.importing = 0 ", $rest))
     };
 }
 
@@ -36,6 +42,18 @@ pub(crate) async fn board_by_key(readers: &PgPool, key: &BoardKey) -> Result<Opt
     query.fetch_optional(readers).await.map_err(|error| broken(&error))?.as_ref().map(read).transpose()
 }
 
+pub(crate) async fn deleted_board(readers: &PgPool, id: BoardId) -> Result<Option<Board>, StoreError> {
+    let query = sqlx::query(any_board!("b.deleted_at IS NOT NULL AND b.id = $1")).bind(id.uuid());
+    let row = query.fetch_optional(readers).await.map_err(|error| broken(&error))?;
+    row.as_ref().map(|row| read(row).map(|row| row.board)).transpose()
+}
+
+pub(crate) async fn deleted_board_by_key(readers: &PgPool, key: &BoardKey) -> Result<Option<Board>, StoreError> {
+    let query = sqlx::query(any_board!("b.deleted_at IS NOT NULL AND b.key = $1")).bind(key.as_str());
+    let row = query.fetch_optional(readers).await.map_err(|error| broken(&error))?;
+    row.as_ref().map(|row| read(row).map(|row| row.board)).transpose()
+}
+
 pub(crate) async fn board_of_column(readers: &PgPool, column: ColumnId) -> Result<Option<BoardRow>, StoreError> {
     let query = sqlx::query(board!("AND b.log = (SELECT board FROM board_column WHERE id = $1)")).bind(column.uuid());
     query.fetch_optional(readers).await.map_err(|error| broken(&error))?.as_ref().map(read).transpose()
@@ -43,25 +61,24 @@ pub(crate) async fn board_of_column(readers: &PgPool, column: ColumnId) -> Resul
 
 pub(crate) async fn boards(
     readers: &PgPool,
-    after: Option<BoardId>,
+    after: Option<&str>,
     limit: u32,
     archived: bool,
 ) -> Result<Page<BoardRow>, StoreError> {
+    let after = after.map(position).transpose()?.unwrap_or_default();
     let limit = limit.max(1) as usize;
-    let query = sqlx::query(board!(
-        "AND ($1 OR b.archived_at IS NULL)
-         AND b.log > coalesce((SELECT log FROM board WHERE id = $2), 0) ORDER BY b.log LIMIT $3"
-    ));
-    let query = query
-        .bind(archived)
-        .bind(after.map(BoardId::uuid))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-    let rows = query.fetch_all(readers).await.map_err(|error| broken(&error))?;
-    let mut items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| last.board.id.to_string());
-    Ok(Page { items, next })
+    let query = sqlx::query(board!("AND ($1 OR b.archived_at IS NULL) AND b.log > $2 ORDER BY b.log LIMIT $3"));
+    let query = query.bind(archived).bind(after).bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    let mut rows = query.fetch_all(readers).await.map_err(|error| broken(&error))?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|last| last.get::<i64, _>(16).to_string());
+    Ok(Page { items: rows.iter().map(read).collect::<Result<_, _>>()?, next })
+}
+
+/// The number of a board's log: it grows with every board, and is known also when the board is gone.
+fn position(after: &str) -> Result<i64, StoreError> {
+    after.parse().ok().filter(|log| *log > 0).ok_or(StoreError::BadCursor)
 }
 
 pub(crate) async fn keys(readers: &PgPool) -> Result<Vec<String>, StoreError> {

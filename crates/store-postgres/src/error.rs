@@ -7,6 +7,11 @@ pub(crate) fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".into())
 }
 
+/// The writer fell over what was asked, or over another of its group.
+pub(crate) fn interrupted() -> StoreError {
+    StoreError::Unavailable("the store stumbled over this and began anew; what was asked may be written or not".into())
+}
+
 pub(crate) fn too_slow() -> StoreError {
     StoreError::Unavailable("the database does not answer".into())
 }

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use kanvoy_domain::event::{self, EventKind, Log, Seq};
 use kanvoy_domain::{BoardId, TaskId, Timestamp};
-use kanvoy_store::{EventQuery, Kinds, StoreError, StoredEvent};
+use kanvoy_store::{EventQuery, Events, Kinds, StoreError, StoredEvent};
 use kanvoy_store_sql::damaged;
 use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
@@ -12,8 +12,8 @@ use crate::error::broken;
 
 /// One statement, so that a reader sees the log as it was at one moment: what retention removes meanwhile is either among
 /// the rows or under the gap, never missing from both.
-pub(crate) async fn events(readers: &PgPool, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
-    let mut events = Vec::new();
+pub(crate) async fn events(readers: &PgPool, query: &EventQuery) -> Result<Events, StoreError> {
+    let mut page = Events::default();
     let mut room = query.max_bytes;
     let mut sql = statement(query);
     let mut rows = sql.build().fetch(readers);
@@ -28,13 +28,14 @@ pub(crate) async fn events(readers: &PgPool, query: &EventQuery) -> Result<Vec<S
                 text: event::with_seq(seq, row.get(4)).into(),
             },
         };
-        if events.len() >= query.limit as usize || (!events.is_empty() && event.text.len() > room) {
+        if page.events.len() >= query.limit as usize || (!page.events.is_empty() && event.text.len() > room) {
+            page.more = true;
             break;
         }
         room = room.saturating_sub(event.text.len());
-        events.push(event);
+        page.events.push(event);
     }
-    Ok(events)
+    Ok(page)
 }
 
 fn retention(query: &EventQuery, through: Seq, at: Timestamp) -> StoredEvent {
@@ -59,6 +60,7 @@ fn statement(query: &EventQuery) -> QueryBuilder<Postgres> {
     sql.push(
         " UNION ALL SELECT seq, kind, task, 0, body
          FROM (SELECT e.seq, e.kind, e.task, e.body,
+                  row_number() OVER (ORDER BY e.seq) AS place,
                   sum(octet_length(e.body)) OVER (ORDER BY e.seq ROWS UNBOUNDED PRECEDING) - octet_length(e.body) AS before
                FROM event e WHERE ",
     );
@@ -76,9 +78,10 @@ fn statement(query: &EventQuery) -> QueryBuilder<Postgres> {
     push_log(&mut sql, query.log);
     sql.push("))");
     push_kinds(&mut sql, &query.kinds);
-    sql.push(" ORDER BY e.seq LIMIT ").push_bind(i64::from(query.limit));
+    // One more than is given tells whether there are more, by number and by length.
+    sql.push(" ORDER BY e.seq LIMIT ").push_bind(i64::from(query.limit) + 1);
     let room = i64::try_from(query.max_bytes).unwrap_or(i64::MAX);
-    sql.push(") AS page WHERE before <= ").push_bind(room).push(" ORDER BY seq");
+    sql.push(") AS page WHERE place <= 2 OR before <= ").push_bind(room).push(" ORDER BY seq");
     sql
 }
 

@@ -26,10 +26,9 @@ pub use backup::dump_command;
 use kanvoy_domain::event::{Log, Seq};
 use kanvoy_domain::session::{SecretHash, Session};
 use kanvoy_domain::text::BoardKey;
-use kanvoy_domain::{BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
+use kanvoy_domain::{Board, BoardId, ColumnId, Rank, Task, TaskId, TaskNumber, Timestamp};
 use kanvoy_store::{
-    Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Page, Store, StoreError, StoredEvent, TaskQuery,
-    TaskRow,
+    Answer, BoardRow, Claim, Commit, Committed, Edge, EventQuery, Events, Page, Store, StoreError, TaskQuery, TaskRow,
 };
 use kanvoy_store_sql::Ask;
 pub use open::OpenError;
@@ -39,7 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::error::{closed, too_slow};
+use crate::error::{closed, interrupted, too_slow};
 use crate::open::{ALIVE, READ_WITHIN};
 
 /// Cloning is not needed: callers share it in an `Arc<dyn Store>`.
@@ -82,7 +81,7 @@ impl PostgresStore {
                 self.tasks.spawn(async move { writer.send(ask).await.ok() });
             }
         }
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| if self.writer.is_closed() { closed() } else { interrupted() })?
     }
 
     /// A read that fails at once has probably come upon a connection that the server has ended: it is done again, on one
@@ -124,7 +123,15 @@ impl Store for PostgresStore {
         self.read(|| boards::board_by_key(&self.readers, key)).await
     }
 
-    async fn boards(&self, after: Option<BoardId>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {
+    async fn deleted_board(&self, id: BoardId) -> Result<Option<Board>, StoreError> {
+        self.read(|| boards::deleted_board(&self.readers, id)).await
+    }
+
+    async fn deleted_board_by_key(&self, key: &BoardKey) -> Result<Option<Board>, StoreError> {
+        self.read(|| boards::deleted_board_by_key(&self.readers, key)).await
+    }
+
+    async fn boards(&self, after: Option<&str>, limit: u32, archived: bool) -> Result<Page<BoardRow>, StoreError> {
         self.read(|| boards::boards(&self.readers, after, limit, archived)).await
     }
 
@@ -172,7 +179,7 @@ impl Store for PostgresStore {
         self.read(|| tasks::edges(&self.readers, board)).await
     }
 
-    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events(&self, query: &EventQuery) -> Result<Events, StoreError> {
         self.read(|| events::events(&self.readers, query)).await
     }
 

@@ -67,7 +67,7 @@ pub fn page(log: Log, after: u64) -> EventQuery {
 pub async fn log(store: &dyn Store, log: Log) -> Vec<StoredEvent> {
     let mut all: Vec<StoredEvent> = Vec::new();
     loop {
-        let events = store.events(&page(log, all.len() as u64)).await.expect("reads");
+        let events = store.events(&page(log, all.len() as u64)).await.expect("reads").events;
         if events.is_empty() {
             return all;
         }

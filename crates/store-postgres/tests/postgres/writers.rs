@@ -66,7 +66,7 @@ async fn a_cursor_misses_nothing_while_many_write() {
             loop {
                 // Asked before it is read: after that, nothing comes any more.
                 let last = over.load(Ordering::Acquire);
-                let events = store.events(&page(log, seen)).await.expect("reads");
+                let events = store.events(&page(log, seen)).await.expect("reads").events;
                 if last && events.is_empty() {
                     return (log, seen);
                 }
@@ -223,7 +223,7 @@ async fn what_nobody_can_reach_is_removed_once() {
         stores[1].commit(Commit::new(vec![Change::PurgeBoard(boards[1].id)], vec![])),
     );
     one.and(other).expect("are pruned and purged");
-    let gap = stores[1].events(&page(Log::Board(boards[0].id), 0)).await.expect("reads");
+    let gap = stores[1].events(&page(Log::Board(boards[0].id), 0)).await.expect("reads").events;
     assert_eq!((gap[0].seq, gap[0].kind, gap[1].seq), (4_000, EventKind::StreamGap, 4_001));
     let options: sqlx::postgres::PgConnectOptions = url.parse().expect("an address");
     let pool = sqlx::PgPool::connect_with(options).await.expect("connects");
