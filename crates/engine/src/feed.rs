@@ -227,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_with_a_hole_is_none() {
+        let feed = Feed::new();
+        let watch = feed.watch(Log::System);
+        feed.told(Log::System, &events([1, 2], 10));
+        feed.told(Log::System, &events([5, 6], 10));
+        assert!(watch.recent(2).is_none(), "3 and 4 are in the store alone");
+        let recent = watch.recent(4).expect("is at hand");
+        assert_eq!(recent.iter().flat_map(|batch| batch.iter()).map(|event| event.seq).collect::<Vec<_>>(), [5, 6]);
+    }
+
+    #[test]
     fn a_slow_listener_is_sent_to_the_store_and_memory_is_bounded() {
         let feed = Arc::new(Feed::new());
         let watch = feed.watch(Log::System);
