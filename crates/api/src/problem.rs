@@ -294,7 +294,7 @@ impl From<StoreError> for Problem {
 
 impl Problem {
     /// The reason names files and disks of the server: it is for the log.
-    pub(crate) fn unavailable(why: &str) -> Self {
+    fn unavailable(why: &str) -> Self {
         tracing::error!("the database is unavailable: {why}");
         Self::new(Code::Unavailable, "the database is unavailable; nothing was changed")
             .retry_after(2)
